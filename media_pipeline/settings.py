@@ -1,0 +1,154 @@
+"""Settings: the only reader of the environment.
+
+Every field is `MEDIA_PIPELINE_<GROUP>__<FIELD>`, for example
+`MEDIA_PIPELINE_KAFKA__BOOTSTRAP_SERVERS`. `load_settings()` reads at the call, never
+at import. Belongs here: what can be set, its unit, default and reason. Must not be
+here: clients, decisions, Dagster.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class KafkaSettings(BaseModel):
+    """The event log: any broker that speaks the Kafka protocol."""
+
+    bootstrap_servers: str = Field("127.0.0.1:9092", description="host:port list, comma-separated")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="transport; SASL_SSL in production"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_cafile: str | None = Field(None, description="path of the CA bundle")
+    group_id: str = Field(
+        "media-pipeline",
+        description="group whose offsets mirror the sensor cursor for lag dashboards",
+    )
+    ingested_topic: str = "media.ingested.v1"
+    enriched_topic: str = "media.asset_enriched.v1"
+    dead_letter_topic: str = "media.processing.dlq"
+    request_timeout_seconds: float = Field(10, description="bound on one broker request")
+
+
+class ObjectStoreSettings(BaseModel):
+    """Any S3 API. Reads uploads from `allowed_buckets`, writes to `derived_bucket`."""
+
+    endpoint: str = Field("127.0.0.1:9000", description="host:port without scheme")
+    secure: bool = Field(default=True, description="TLS; off only for the embedded stack")
+    region: str = Field(
+        "us-east-1", description="given explicitly: limited keys may not ask for it"
+    )
+    access_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
+    allowed_buckets: tuple[str, ...] = Field(
+        ("media",), description="buckets an event may name; anything else is a dead letter"
+    )
+    derived_bucket: str = "media-derived"
+    public_url: str | None = Field(
+        None, description="base of links shown to people, if not the endpoint"
+    )
+    connect_timeout_seconds: float = Field(3, description="minio-py's own default is 300 s")
+    read_timeout_seconds: float = 30
+    max_object_bytes: int = Field(100 * MIB, description="larger uploads end as too_large, unread")
+    transfer_threads: int = Field(8, description="parallel downloads and uploads in one run")
+
+
+class LedgerSettings(BaseModel):
+    """PostgREST in front of the ledger."""
+
+    url: str = Field("http://127.0.0.1:3000", description="base address of PostgREST")
+    schema_name: str = Field("media", description="Accept-Profile / Content-Profile")
+    token: SecretStr | None = Field(None, description="JWT with the role claim media_writer")
+    timeout_seconds: float = Field(30, description="bound on one request, connect bound is 3 s")
+    page_rows: int = Field(1000, description="rows per request, both ways")
+
+
+class VaultSettings(BaseModel):
+    """Vault or OpenBao. Without an address, credentials come from the environment."""
+
+    address: str | None = Field(None, description="http(s)://host:port")
+    token: SecretStr | None = None
+    mount: str = Field("secret", description="kv v2 mount")
+    path: str = Field(
+        "media-pipeline", description="secret holding the keys listed in resources/credentials"
+    )
+
+
+class BatchSettings(BaseModel):
+    """How the sensor turns a backlog into runs."""
+
+    target_run_seconds: float = Field(
+        60,
+        description="a batch is sized to take about this long: a crash repeats at most this much",
+    )
+    assumed_seconds_per_asset: float = Field(
+        0.1, description="cost of one media asset before any run was observed"
+    )
+    min_keys: int = Field(25, description="below this a run's own start (2-3 s) dominates")
+    max_keys: int = Field(
+        500, description="bounds memory, event batches and the blast radius of a crash"
+    )
+    max_messages_per_tick: int = Field(5000, description="bounds the memory of one tick")
+    max_in_flight_runs: int = Field(
+        8,
+        description="with more unfinished runs a tick takes no messages: the backlog stays in Kafka",
+    )
+    tick_deadline_seconds: float = Field(20, description="a tick reads Kafka no longer than this")
+    max_invalid_ratio: float = Field(
+        0.5,
+        description="a tick with more invalid messages stops the sensor: bad producer, not bad data",
+    )
+    min_messages_for_ratio: int = Field(20, description="the ratio means nothing below this many")
+
+
+class ProcessingSettings(BaseModel):
+    """Limits of what one media asset may cost; beyond them it ends in a named outcome."""
+
+    workers: int = Field(0, description="worker processes; 0 = CPUs this process may use")
+    worker_memory_bytes: int = Field(
+        2048 * MIB, description="address space of one worker (RLIMIT_AS)"
+    )
+    worker_recycle_tasks: int = Field(500, description="a worker is replaced after this many files")
+    text_deadline_seconds: float = Field(
+        30, description="wall time for the text of one media asset"
+    )
+    thumbnail_deadline_seconds: float = Field(15, description="wall time for its thumbnails")
+    text_max_pages: int = Field(2000, description="pages beyond are left out and counted")
+    text_max_characters: int = Field(10_000_000, description="text beyond is cut and said so")
+    thumbnail_sizes: tuple[int, ...] = Field((128, 256, 512), description="longest side, pixels")
+    thumbnail_max_pixels: int = Field(50_000_000, description="larger images end as too_large")
+    max_attempts: int = Field(
+        3, description="claims of one content version before it is a dead letter"
+    )
+    scratch_dir: str | None = Field(
+        None, description="where downloads live during a run; default: system temp"
+    )
+
+
+class Settings(BaseSettings):
+    """All settings. Unknown variables with our prefix are refused: a typo must not pass."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MEDIA_PIPELINE_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    object_store: ObjectStoreSettings = Field(default_factory=ObjectStoreSettings)
+    ledger: LedgerSettings = Field(default_factory=LedgerSettings)
+    vault: VaultSettings = Field(default_factory=VaultSettings)
+    batch: BatchSettings = Field(default_factory=BatchSettings)
+    processing: ProcessingSettings = Field(default_factory=ProcessingSettings)
+    dagster_url: str = Field("http://127.0.0.1:3333", description="Dagster UI, for links")
+    image_digest: str = Field("unknown", description="image this code runs from, for dead letters")
+
+
+def load_settings() -> Settings:
+    """Read the environment now; raises pydantic's ValidationError naming each wrong variable."""
+    return Settings()
