@@ -98,12 +98,12 @@ class BatchSettings(BaseModel):
     max_messages_per_tick: int = Field(5000, description="bounds the memory of one tick")
     max_in_flight_runs: int = Field(
         8,
-        description="with more unfinished runs a tick takes no messages: the backlog stays in Kafka",
+        description="with more unfinished runs a tick takes no messages: backlog stays in Kafka",
     )
     tick_deadline_seconds: float = Field(20, description="a tick reads Kafka no longer than this")
     max_invalid_ratio: float = Field(
         0.5,
-        description="a tick with more invalid messages stops the sensor: bad producer, not bad data",
+        description="a tick with more invalid messages stops the sensor: a bad producer",
     )
     min_messages_for_ratio: int = Field(20, description="the ratio means nothing below this many")
 

@@ -30,6 +30,11 @@ def derived_object_key(kind: str, input_digest: str, fingerprint_: str, name: st
     return f"derived/{kind}/{input_digest}/{fingerprint_}/{name}"
 
 
+def data_version(input_digest: str | None, fingerprint_: str) -> str:
+    """Dagster's data version of one derivative: equal bytes, equal processor, equal version."""
+    return f"{(input_digest or 'none')[:16]}.{fingerprint_}"
+
+
 def enriched_event_id(asset_id: str, version: str, fingerprints: Mapping[str, str]) -> str:
     """Same media asset, content version and processor versions: same event."""
     parts = "\n".join(f"{kind}={fp}" for kind, fp in sorted(fingerprints.items()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -148,3 +148,22 @@ def verdict(derivatives: Iterable[Derivative]) -> Verdict:
         first = (unsupported or rows)[0]
         return Verdict("partial", first.kind, first.code, first.message)
     return Verdict("complete")
+
+
+class Outcomes:
+    """Outcomes of one batch as they become known, so that storing overlaps with processing.
+
+    May be iterated once. `expected` is how many outcomes will come at most. Not a
+    generator on purpose: Dagster would take a generator's items for events.
+    """
+
+    def __init__(self, outcomes: Iterable[Outcome], *, expected: int) -> None:
+        self._outcomes = outcomes
+        self.expected = expected
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return iter(self._outcomes)
+
+
+class Derivatives(dict[str, Derivative]):
+    """Partition key -> how that kind ended, failures included; payloads stay in the store."""

@@ -1,0 +1,43 @@
+"""The batch of a run as the assets see it: its keys and its claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import dagster as dg
+
+from media_pipeline.domain.ports import Claim, MetadataStore
+from media_pipeline.run_retries import stop_run_retries, systemic_errors_stop_retries
+
+
+class Batch(Protocol):
+    """Implemented by `resources.batch.BatchResource`; a plain object in tests."""
+
+    def keys_of(self, context: dg.AssetExecutionContext) -> list[str]: ...
+
+
+def claim_batch(
+    context: dg.AssetExecutionContext, batch: Batch, metadata_store: MetadataStore
+) -> Sequence[Claim]:
+    """Claims for the run's keys; the same run asking again gets the same fences.
+
+    Keys that the ledger does not know have no source to read: they stay unmaterialized
+    and are named in the log.
+    """
+    run = context.run
+    with systemic_errors_stop_retries(context.instance, run.run_id):
+        keys = batch.keys_of(context)
+        claims = metadata_store.claim(run.run_id, run.root_run_id or run.run_id, keys)
+    unknown = sorted(set(keys) - {claim.asset.asset_id for claim in claims})
+    if unknown:
+        stop_run_retries(context.instance, run.run_id)  # a retry would not make them known
+        context.log.error(
+            "%d of %d keys are not in the ledger and cannot be processed: %s."
+            " Remedy: produce a media.ingested.v1 message for each; partitions alone carry"
+            " no source.",
+            len(unknown),
+            len(keys),
+            unknown[:20],
+        )
+    return claims

@@ -1,0 +1,78 @@
+"""`text` and `thumbnails`: the workloads that read the uploaded object itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from media_pipeline.assets.batch import Batch, claim_batch
+from media_pipeline.assets.source_media import SourceMedia
+from media_pipeline.assets.workload import Pool, Workload, process_batch
+from media_pipeline.domain.outcome import Outcomes
+from media_pipeline.domain.ports import MetadataStore
+from media_pipeline.partitions import media_assets_partitions
+from media_pipeline.processing.processors import params_from, processor_fingerprint
+from media_pipeline.settings import Settings
+
+GROUP = "media"
+OBJECT_STORE_IO_MANAGER = "object_store_io_manager"
+
+_DESCRIPTIONS: Mapping[str, str] = {
+    "text": (
+        "Text of each media asset: PDF pages in reading order with a class per page (text,"
+        " scan, garbled, blank), plain text and HTML. Stored as `text.json.gz` and `text.txt`."
+        " Media without a text layer are `not_applicable`, unknown types `unsupported`:"
+        " both are handled and materialized, with the reason."
+    ),
+    "thumbnails": (
+        "Thumbnails of each image and of the first page of each PDF, in all configured sizes,"
+        " upright, in sRGB, as WebP. Byte-identical for the same input and fingerprint."
+    ),
+}
+_DEADLINES = {"text": "text_deadline_seconds", "thumbnails": "thumbnail_deadline_seconds"}
+
+
+def build_derived_media_asset(kind: str, settings: Settings) -> dg.AssetsDefinition:
+    """The Dagster asset of one workload: `kind` is `text` or `thumbnails`."""
+    params = params_from(kind, settings.processing.model_dump())
+    workload = Workload(
+        kind=kind,
+        fingerprint=processor_fingerprint(kind, params),
+        params=params,
+        deadline_seconds=getattr(settings.processing, _DEADLINES[kind]),
+    )
+    fetch_threads = settings.object_store.transfer_threads
+
+    @dg.asset(
+        name=kind,
+        description=_DESCRIPTIONS[kind],
+        partitions_def=media_assets_partitions,
+        backfill_policy=dg.BackfillPolicy.multi_run(settings.batch.max_keys),
+        io_manager_key=OBJECT_STORE_IO_MANAGER,
+        group_name=GROUP,
+        kinds={"python", "s3"},
+        tags={"workload": kind},
+        owners=["team:media-processing"],
+        # The fingerprint as code version: a new processor, setting or library makes it stale.
+        code_version=workload.fingerprint,
+        pool=kind,
+    )
+    def derived_media(
+        context: dg.AssetExecutionContext,
+        batch: dg.ResourceParam[Batch],
+        metadata_store: dg.ResourceParam[MetadataStore],
+        source_media: dg.ResourceParam[SourceMedia],
+        worker_pool: dg.ResourceParam[Pool],
+    ) -> Outcomes:
+        claims = claim_batch(context, batch, metadata_store)
+        context.log.info("%s: %d media assets in this batch", kind, len(claims))
+        return process_batch(
+            workload,
+            claims,
+            fetch=source_media.fetch,
+            pool=worker_pool,
+            fetch_threads=fetch_threads,
+        )
+
+    return derived_media

@@ -1,0 +1,151 @@
+"""`enrichment`: how each media asset of the batch ends, recorded once, told once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from media_pipeline import __version__
+from media_pipeline.assets.batch import Batch, claim_batch
+from media_pipeline.assets.derived_media import GROUP
+from media_pipeline.contracts.asset_enriched import build_asset_enriched
+from media_pipeline.domain.identity import dead_letter_id
+from media_pipeline.domain.outcome import Code, Derivative, Derivatives, Verdict, verdict
+from media_pipeline.domain.ports import AssetResult, Claim, DeadLetterEntry, MetadataStore
+from media_pipeline.domain.results import Results
+from media_pipeline.partitions import media_assets_partitions
+from media_pipeline.settings import Settings
+
+METADATA_IO_MANAGER = "metadata_io_manager"
+VERDICT_CHECK = "batch_verdict"
+
+
+def build_enrichment_asset(settings: Settings) -> dg.AssetsDefinition:
+    """The Dagster asset that joins the workloads; downstream of each of them."""
+    topic = settings.kafka.enriched_topic
+
+    @dg.asset(
+        description=(
+            "Outcome of each media asset: ledger rows of all derivatives and the follow-up"
+            " event or the dead letter, in one transaction. Materialized for complete and"
+            " partial media assets only."
+        ),
+        partitions_def=media_assets_partitions,
+        backfill_policy=dg.BackfillPolicy.multi_run(settings.batch.max_keys),
+        io_manager_key=METADATA_IO_MANAGER,
+        group_name=GROUP,
+        kinds={"python", "postgres", "kafka"},
+        tags={"workload": "enrichment"},
+        owners=["team:media-processing"],
+        code_version=__version__,
+        check_specs=[
+            dg.AssetCheckSpec(
+                VERDICT_CHECK,
+                asset="enrichment",
+                blocking=True,
+                description="Fails the run while media assets wait for a retry; warns of dead"
+                " letters, which are a handled outcome.",
+            )
+        ],
+    )
+    def enrichment(
+        context: dg.AssetExecutionContext,
+        text: Derivatives,
+        thumbnails: Derivatives,
+        batch: dg.ResourceParam[Batch],
+        metadata_store: dg.ResourceParam[MetadataStore],
+    ) -> Iterator[dg.Output[Results] | dg.AssetCheckResult]:
+        claims = claim_batch(context, batch, metadata_store)
+        results = judge(claims, {"text": text, "thumbnails": thumbnails}, context.run_id, topic)
+        missing = len(batch.keys_of(context)) - len(claims)
+        yield dg.Output(results)
+        yield _batch_verdict(results, missing)
+
+    return enrichment
+
+
+def judge(
+    claims: Sequence[Claim],
+    by_kind: Mapping[str, Mapping[str, Derivative]],
+    run_id: str,
+    enriched_topic: str,
+) -> Results:
+    """One result per claim, from the derivatives of every kind. Pure but for the clock."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return Results(_result(claim, by_kind, run_id, enriched_topic, now) for claim in claims)
+
+
+def _result(
+    claim: Claim,
+    by_kind: Mapping[str, Mapping[str, Derivative]],
+    run_id: str,
+    enriched_topic: str,
+    now: str,
+) -> AssetResult:
+    asset = claim.asset
+    rows = []
+    for kind, derivatives in by_kind.items():
+        row = derivatives.get(asset.asset_id)
+        # A row of another content version says nothing of this one.
+        if row is None or row.content_version != asset.content_version:
+            decided = Verdict("retry", kind, Code.TRANSIENT, f"{kind} was not materialized")
+            return AssetResult(
+                asset.asset_id, asset.content_version, claim.fence, decided, None, 0, ()
+            )
+        rows.append(row)
+    decided = verdict(rows)
+    event = letter = None
+    if decided.status in ("complete", "partial"):
+        event = build_asset_enriched(
+            asset, decided, rows, run_id=run_id, occurred_at=now, topic=enriched_topic
+        )
+    elif decided.status == "dead_lettered":
+        letter = DeadLetterEntry(
+            dlq_id=dead_letter_id(
+                asset.asset_id, asset.content_version, decided.stage, decided.code
+            ),
+            stage=decided.stage,
+            code=decided.code,
+            error_class="permanent",
+            message=decided.message,
+        )
+    return AssetResult(
+        asset_id=asset.asset_id,
+        content_version=asset.content_version,
+        fence=claim.fence,
+        verdict=decided,
+        content_digest=next((row.input_digest for row in rows if row.input_digest), None),
+        size_bytes=max((row.input_bytes for row in rows), default=0),
+        derivatives=tuple(rows),
+        event=event,
+        dead_letter=letter,
+    )
+
+
+def _batch_verdict(results: Results, unknown_keys: int) -> dg.AssetCheckResult:
+    statuses = Counter(result.verdict.status for result in results)
+    waiting = [result for result in results if result.verdict.status == "retry"]
+    dead = [result for result in results if result.verdict.status == "dead_lettered"]
+    passed = not waiting and not unknown_keys
+    return dg.AssetCheckResult(
+        passed=passed and not dead,
+        severity=dg.AssetCheckSeverity.WARN if passed else dg.AssetCheckSeverity.ERROR,
+        check_name=VERDICT_CHECK,
+        metadata={
+            "statuses": dg.MetadataValue.json(dict(sorted(statuses.items()))),
+            "unknown_keys": unknown_keys,
+            "waiting_for_retry": dg.MetadataValue.json(_reasons(waiting)),
+            "dead_lettered": dg.MetadataValue.json(_reasons(dead)),
+        },
+    )
+
+
+def _reasons(results: Sequence[AssetResult]) -> dict[str, str]:
+    """The first fifty, enough to see a pattern; the ledger has them all."""
+    return {
+        result.asset_id: f"{result.verdict.stage}/{result.verdict.code}: {result.verdict.message}"
+        for result in results[:50]
+    }

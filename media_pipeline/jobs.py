@@ -1,0 +1,27 @@
+"""The jobs: what sensors and people launch."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+ENRICH_MEDIA_JOB = "enrich_media_job"
+ENRICH_MEDIA_ASSETS = ("text", "thumbnails", "enrichment")
+
+
+def build_enrich_media_job() -> dg.JobDefinition | object:
+    """All workloads over one batch of asset partitions, in one process.
+
+    Retries: the run as a whole, at most twice; a systemic error sets the tag to 0 first.
+    """
+    return dg.define_asset_job(
+        ENRICH_MEDIA_JOB,
+        selection=dg.AssetSelection.assets(*ENRICH_MEDIA_ASSETS),
+        description="Enrich one batch of media assets: text, thumbnails, then the ledger.",
+        tags={
+            "dagster/max_retries": "2",
+            # From the start: claims make finished work cheap, and the failures of the first
+            # try are only known to the run that saw them.
+            "dagster/retry_strategy": "ALL_STEPS",
+        },
+        executor_def=dg.in_process_executor,
+    )

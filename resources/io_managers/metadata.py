@@ -1,0 +1,104 @@
+"""MetadataIOManager: results of many media assets, recorded in the ledger in one transaction.
+
+Takes `Results` and calls `record` once per page: derivative rows, outcome, enriched event or
+dead letter appear together or not at all. A result whose fence is stale is refused by the
+ledger (another run has taken over) and its key is not materialized here. Keys that ended in a
+dead letter or wait for a retry are not materialized either.
+
+An input annotated `Results` is not offered: downstream Dagster assets load `Derivatives`, the
+ledger's rows of the latest content version of each key.
+
+For rows of your own behind PostgREST, without this pipeline's ledger, see
+`resources.io_managers.table.TableIOManager`.
+"""
+
+# No postponed annotations: Dagster reads ResourceDependency from the real ones.
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import dagster as dg
+
+from media_pipeline import __version__
+from media_pipeline.domain.identity import data_version, enriched_event_id
+from media_pipeline.domain.outcome import Derivatives
+from media_pipeline.domain.ports import AssetResult, MetadataStore
+from media_pipeline.domain.results import Results
+from media_pipeline.run_retries import systemic_errors_stop_retries
+from resources.batch import BatchResource
+from resources.io_managers.partition_events import (
+    DagsterEvent,
+    Stored,
+    materializations,
+    plan_failed,
+)
+
+
+class MetadataIOManager(dg.ConfigurableIOManager):
+    """Records a batch in the ledger and materializes exactly the enriched keys."""
+
+    metadata_store: dg.ResourceDependency[MetadataStore]
+    batch: dg.ResourceDependency[BatchResource]
+
+    def handle_output(self, context: dg.OutputContext, obj: Results) -> Iterator[DagsterEvent]:
+        """Record everything; raises what the ledger raises."""
+        started = time.monotonic()
+        with systemic_errors_stop_retries(context.step_context.instance, context.run_id):
+            recorded = self.metadata_store.record(context.run_id, obj, __version__)
+        accepted = {row.asset_id for row in recorded if row.accepted}
+        refused = sorted(f"{row.asset_id}: {row.reason}" for row in recorded if not row.accepted)
+        if refused:
+            context.log.warning(
+                "The ledger refused %d results (another run has taken over): %s",
+                len(refused),
+                refused[:20],
+            )
+        enriched = {
+            result.asset_id: _describe(result)
+            for result in obj
+            if result.asset_id in accepted and result.verdict.status in ("complete", "partial")
+        }
+        if self.batch.is_set_run:
+            plan_failed(context, [row.asset_id for row in obj if row.asset_id not in enriched])
+        statuses = Counter(result.verdict.status for result in obj)
+        shared = {
+            "batch_keys": len(obj),
+            "batch_statuses": dg.MetadataValue.json(dict(sorted(statuses.items()))),
+            "batch_refused": len(refused),
+            "batch_record_seconds": round(time.monotonic() - started, 3),
+        }
+        context.add_output_metadata(shared)
+        yield from materializations(context, enriched, shared)
+
+    def load_input(self, context: dg.InputContext) -> Derivatives:
+        """The ledger's rows of the batch's keys, one kind per key joined as `<key>/<kind>`."""
+        keys = self.batch.partition_keys or list(context.asset_partition_keys)
+        rows = self.metadata_store.derivatives(keys)
+        return Derivatives({f"{row.asset_id}/{row.kind}": row for row in rows})
+
+
+def _describe(result: AssetResult) -> Stored:
+    """What Dagster keeps of one enriched media asset."""
+    metadata: dict[str, object] = {
+        "status": result.verdict.status,
+        "content_version": result.content_version,
+        "content_digest": result.content_digest or "",
+        "size_bytes": result.size_bytes,
+        "kinds": dg.MetadataValue.json({row.kind: str(row.code) for row in result.derivatives}),
+    }
+    if result.verdict.message:
+        metadata["reason"] = f"{result.verdict.stage}: {result.verdict.message}"
+    if result.event:
+        metadata["event_id"] = result.event.event_id
+    fingerprints = {row.kind: row.fingerprint for row in result.derivatives}
+    return Stored(
+        metadata=metadata,
+        data_version=enriched_event_id(result.asset_id, result.content_version, fingerprints),
+        code_version=__version__,
+        tags={
+            f"dagster/input_data_version/{row.kind}": data_version(
+                row.input_digest, row.fingerprint
+            )
+            for row in result.derivatives
+        },
+    )

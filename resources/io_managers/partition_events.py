@@ -1,0 +1,90 @@
+"""Which asset partitions Dagster records as materialized: exactly those that were stored.
+
+Left to itself Dagster 1.13 writes one materialization per key of the run once
+`handle_output` returns, all with the same data version, and refuses metadata for keys
+outside the run's own range. There is no public way around it while an IO manager is used
+(`output_required=False` with `log_event` bypasses IO managers altogether). So the events are
+made here: `materializations` yields them one by one with metadata and data version of their
+own, and hides the output's asset key so that Dagster adds none. Dagster's internals are
+touched in this module and nowhere else; the version is pinned, and
+tests/unit/resources/io_managers/ fails when a release changes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+from dagster._core.definitions.data_version import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_IS_USER_PROVIDED_TAG,
+    DATA_VERSION_TAG,
+)
+from dagster._core.events import (
+    AssetMaterializationPlannedData,
+    DagsterEvent,
+    DagsterEventBatchMetadata,
+    generate_event_batch_id,
+)
+
+BACKFILL_TAG = "dagster/backfill"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One stored key: its metadata, and what makes two materializations of it equal."""
+
+    metadata: Mapping[str, object]
+    data_version: str
+    code_version: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def materializations(
+    context: dg.OutputContext, stored: Mapping[str, Stored], shared: Mapping[str, object]
+) -> Iterator[DagsterEvent]:
+    """One materialization event per stored key and no other; `shared` metadata goes on each.
+
+    To be yielded from a generator `handle_output`, as its last act.
+    """
+    asset_key, step = context.asset_key, context.step_context
+    context._asset_key = None  # noqa: SLF001  # else Dagster adds an event per key of the run
+    backfill = step.run_tags.get(BACKFILL_TAG)
+    batch_id = generate_event_batch_id()
+    for index, (key, row) in enumerate(stored.items()):
+        tags = {
+            **row.tags,
+            DATA_VERSION_TAG: row.data_version,
+            DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
+            CODE_VERSION_TAG: row.code_version,
+        }
+        if backfill:
+            tags[BACKFILL_TAG] = backfill
+        event = dg.AssetMaterialization(
+            asset_key, partition=key, metadata={**shared, **row.metadata}, tags=tags
+        )
+        batch = DagsterEventBatchMetadata(batch_id, index == len(stored) - 1)
+        yield DagsterEvent.asset_materialization(step, event, batch)
+
+
+def plan_failed(context: dg.OutputContext, failed: Sequence[str]) -> None:
+    """Write planned events for keys of a set run that were not stored.
+
+    A set run's plan names its first key only; without a planned event a failed run
+    would leave its other keys as they were, showing an old success.
+    """
+    step, batch_id = context.step_context, generate_event_batch_id()
+    for index, key in enumerate(failed):
+        event = DagsterEvent.build_asset_materialization_planned_event(
+            step.job_name,
+            step.step.key,
+            AssetMaterializationPlannedData(
+                context.asset_key, partition=key, partitions_subset=None
+            ),
+        )
+        step.instance.report_dagster_event(
+            event,
+            context.run_id,
+            batch_metadata=DagsterEventBatchMetadata(batch_id, index == len(failed) - 1),
+        )

@@ -1,0 +1,241 @@
+"""What Dagster records when a batch is stored: guards the pinned private attributes."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from media_pipeline.domain.outcome import (
+    Artifact,
+    Code,
+    Derivatives,
+    Outcome,
+    Outcomes,
+    ProcessorResult,
+)
+from media_pipeline.errors import SystemicError
+from media_pipeline.run_retries import MAX_RETRIES_TAG
+from resources.batch import DIGEST_TAG, BatchResource
+from resources.io_managers.object_store import ObjectStoreIOManager
+from tests.fakes.object_store import FakeObjectStore
+
+KEYS = [f"asset-{i}" for i in range(6)]
+PARTITIONS = dg.DynamicPartitionsDefinition(name="media_asset")
+
+
+def outcome(key: str, code: Code = Code.OK) -> Outcome:
+    artifacts = (Artifact("a.txt", "text/plain", key.encode()),) if code is Code.OK else ()
+    return Outcome(
+        asset_id=key,
+        content_version=f"sha256:{key}",
+        fence=1,
+        kind="text",
+        fingerprint="text-1-x",
+        input_digest=f"digest-{key}",
+        input_bytes=3,
+        result=ProcessorResult(code, f"{code} for test", artifacts, preview=b"webp"),
+    )
+
+
+def build(codes: dict[str, Code], store: FakeObjectStore, seen: dict) -> dg.Definitions:
+    @dg.asset(
+        partitions_def=PARTITIONS,
+        io_manager_key="files",
+        backfill_policy=dg.BackfillPolicy.multi_run(100),
+    )
+    def text(context: dg.AssetExecutionContext, batch: BatchResource) -> Outcomes:
+        keys = batch.keys_of(context)
+        return Outcomes((outcome(k, codes.get(k, Code.OK)) for k in keys), expected=len(keys))
+
+    @dg.asset(
+        partitions_def=PARTITIONS,
+        backfill_policy=dg.BackfillPolicy.multi_run(100),
+        io_manager_key="mem",
+    )
+    def downstream(text: Derivatives) -> None:
+        seen.update(text)
+
+    batch = BatchResource.configure_at_launch()
+    return dg.Definitions(
+        assets=[text, downstream],
+        resources={
+            "files": ObjectStoreIOManager(object_store=store, batch=batch),
+            "batch": batch,
+            "mem": dg.mem_io_manager,
+        },
+        jobs=[dg.define_asset_job("job", selection="*", executor_def=dg.in_process_executor)],
+    )
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("media_asset", KEYS)
+        yield instance
+
+
+def range_tags(first: str, last: str) -> dict[str, str]:
+    return {
+        "dagster/asset_partition_range_start": first,
+        "dagster/asset_partition_range_end": last,
+    }
+
+
+def run(defs: dg.Definitions, instance: dg.DagsterInstance, **kwargs) -> dg.ExecuteInProcessResult:
+    job = defs.resolve_job_def("job")
+    return job.execute_in_process(instance=instance, raise_on_error=False, **kwargs)
+
+
+def materializations(instance: dg.DagsterInstance, asset: str) -> dict[str | None, dict]:
+    page = instance.fetch_materializations(dg.AssetKey(asset), limit=100)
+    return {record.partition_key: record.asset_materialization.metadata for record in page.records}
+
+
+def test_only_handled_keys_are_materialized(instance):
+    store, seen = FakeObjectStore(), {}
+    codes = {"asset-1": Code.INVALID, "asset-3": Code.ENCRYPTED, "asset-4": Code.NOT_APPLICABLE}
+
+    result = run(build(codes, store, seen), instance, tags=range_tags("asset-0", "asset-5"))
+
+    assert result.success
+    assert set(materializations(instance, "text")) == {"asset-0", "asset-2", "asset-4", "asset-5"}
+    # Downstream sees the failures too: they are outcomes to be recorded.
+    assert {key: row.code for key, row in seen.items()} == {
+        **dict.fromkeys(KEYS, Code.OK),
+        **codes,
+    }
+
+
+def test_each_key_carries_its_own_metadata(instance):
+    run(build({}, FakeObjectStore(), {}), instance, tags=range_tags("asset-0", "asset-1"))
+
+    rows = materializations(instance, "text")
+    assert rows["asset-0"]["content_digest"].value == "digest-asset-0"
+    assert rows["asset-1"]["content_digest"].value == "digest-asset-1"
+    assert rows["asset-0"]["preview"].value.startswith("![preview](data:image/webp;base64,")
+    assert rows["asset-0"]["batch_keys"].value == 2
+
+
+def test_a_batch_without_one_good_key_succeeds_and_materializes_nothing(instance):
+    seen = {}
+    codes = dict.fromkeys(KEYS, Code.INVALID)
+
+    result = run(
+        build(codes, FakeObjectStore(), seen), instance, tags=range_tags("asset-0", "asset-5")
+    )
+
+    assert result.success
+    assert materializations(instance, "text") == {}
+    assert len(seen) == len(KEYS)
+
+
+def test_a_set_run_materializes_its_listed_keys_and_plans_the_failed(instance):
+    keys = ["asset-4", "asset-0", "asset-2"]
+    result = run(
+        build({"asset-0": Code.INVALID}, FakeObjectStore(), {}),
+        instance,
+        partition_key=keys[0],
+        run_config={"resources": {"batch": {"config": {"partition_keys": keys}}}},
+    )
+
+    assert result.success
+    assert set(materializations(instance, "text")) == {"asset-4", "asset-2"}
+    planned = [
+        event.dagster_event.asset_materialization_planned_data.partition
+        for event in instance.all_logs(
+            result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+        )
+        if event.dagster_event.asset_key == dg.AssetKey("text")
+    ]
+    assert "asset-0" in planned
+
+
+def test_a_range_that_resolves_to_other_keys_is_refused_and_not_retried(instance):
+    result = run(
+        build({}, FakeObjectStore(), {}),
+        instance,
+        tags={**range_tags("asset-0", "asset-3"), DIGEST_TAG: "0123456789abcdef"},
+    )
+
+    assert not result.success
+    assert materializations(instance, "text") == {}
+
+
+def test_history_is_found_through_the_latest_materialization(instance):
+    store, seen = FakeObjectStore(), {}
+    defs = build({}, store, seen)
+    run(defs, instance, tags=range_tags("asset-0", "asset-2"))
+    run(defs, instance, tags=range_tags("asset-2", "asset-4"))
+    seen.clear()
+
+    result = run(
+        defs,
+        instance,
+        tags=range_tags("asset-1", "asset-5"),
+        asset_selection=[dg.AssetKey("downstream")],
+    )
+
+    assert result.success
+    assert set(seen) == {"asset-1", "asset-2", "asset-3", "asset-4"}
+
+
+def test_a_systemic_error_in_the_stream_stops_the_run_retries(instance):
+    def broken() -> Iterator[Outcome]:
+        yield outcome("asset-0")
+        raise SystemicError("no bucket", remedy="make it", code="bucket_missing")
+
+    @dg.asset(
+        partitions_def=PARTITIONS,
+        io_manager_key="files",
+        backfill_policy=dg.BackfillPolicy.multi_run(9),
+    )
+    def text() -> Outcomes:
+        return Outcomes(broken(), expected=1)
+
+    batch = BatchResource.configure_at_launch()
+    defs = dg.Definitions(
+        assets=[text],
+        resources={
+            "files": ObjectStoreIOManager(object_store=FakeObjectStore(), batch=batch),
+            "batch": batch,
+        },
+        jobs=[dg.define_asset_job("job", selection="*", executor_def=dg.in_process_executor)],
+    )
+    result = run(defs, instance, tags=range_tags("asset-0", "asset-1"))
+
+    assert not result.success
+    assert instance.get_run_by_id(result.run_id).tags[MAX_RETRIES_TAG] == "0"
+    assert materializations(instance, "text") == {}
+
+
+def test_plain_bytes_are_kept_and_loaded_for_any_dagster_project(instance):
+    store, seen = FakeObjectStore(), {}
+
+    @dg.asset(
+        partitions_def=PARTITIONS,
+        io_manager_key="files",
+        backfill_policy=dg.BackfillPolicy.multi_run(9),
+    )
+    def report(context: dg.AssetExecutionContext) -> dict[str, bytes]:
+        return {key: key.upper().encode() for key in context.partition_keys if key != "asset-1"}
+
+    @dg.asset(
+        partitions_def=PARTITIONS,
+        io_manager_key="files",
+        backfill_policy=dg.BackfillPolicy.multi_run(9),
+    )
+    def reader(report: dict[str, bytes]) -> dict[str, bytes]:
+        seen.update(report)
+        return report
+
+    batch = BatchResource.configure_at_launch()
+    defs = dg.Definitions(
+        assets=[report, reader],
+        resources={"files": ObjectStoreIOManager(object_store=store, batch=batch), "batch": batch},
+        jobs=[dg.define_asset_job("job", selection="*", executor_def=dg.in_process_executor)],
+    )
+    result = run(defs, instance, tags=range_tags("asset-0", "asset-2"))
+
+    assert result.success
+    assert seen == {"asset-0": b"ASSET-0", "asset-2": b"ASSET-2"}
+    assert set(materializations(instance, "report")) == {"asset-0", "asset-2"}
