@@ -26,12 +26,7 @@ from media_pipeline.domain.ports import AssetResult, MetadataStore
 from media_pipeline.domain.results import Results
 from media_pipeline.run_retries import systemic_errors_stop_retries
 from resources.batch import BatchResource
-from resources.io_managers.partition_events import (
-    DagsterEvent,
-    Stored,
-    materializations,
-    plan_failed,
-)
+from resources.io_managers.partition_events import Stored, materializations, plan_failed
 
 
 class MetadataIOManager(dg.ConfigurableIOManager):
@@ -40,7 +35,9 @@ class MetadataIOManager(dg.ConfigurableIOManager):
     metadata_store: dg.ResourceDependency[MetadataStore]
     batch: dg.ResourceDependency[BatchResource]
 
-    def handle_output(self, context: dg.OutputContext, obj: Results) -> Iterator[DagsterEvent]:
+    def handle_output(  # type: ignore[override]  # Dagster takes generators, its types do not
+        self, context: dg.OutputContext, obj: Results
+    ) -> Iterator[dg.DagsterEvent]:
         """Record everything; raises what the ledger raises."""
         started = time.monotonic()
         with systemic_errors_stop_retries(context.step_context.instance, context.run_id):
@@ -61,11 +58,11 @@ class MetadataIOManager(dg.ConfigurableIOManager):
         if self.batch.is_set_run:
             plan_failed(context, [row.asset_id for row in obj if row.asset_id not in enriched])
         statuses = Counter(result.verdict.status for result in obj)
-        shared = {
-            "batch_keys": len(obj),
+        shared: dict[str, dg.MetadataValue] = {
+            "batch_keys": dg.MetadataValue.int(len(obj)),
             "batch_statuses": dg.MetadataValue.json(dict(sorted(statuses.items()))),
-            "batch_refused": len(refused),
-            "batch_record_seconds": round(time.monotonic() - started, 3),
+            "batch_refused": dg.MetadataValue.int(len(refused)),
+            "batch_record_seconds": dg.MetadataValue.float(round(time.monotonic() - started, 3)),
         }
         context.add_output_metadata(shared)
         yield from materializations(context, enriched, shared)
@@ -79,17 +76,18 @@ class MetadataIOManager(dg.ConfigurableIOManager):
 
 def _describe(result: AssetResult) -> Stored:
     """What Dagster keeps of one enriched media asset."""
-    metadata: dict[str, object] = {
-        "status": result.verdict.status,
-        "content_version": result.content_version,
-        "content_digest": result.content_digest or "",
-        "size_bytes": result.size_bytes,
+    text = dg.MetadataValue.text
+    metadata: dict[str, dg.MetadataValue] = {
+        "status": text(result.verdict.status),
+        "content_version": text(result.content_version),
+        "content_digest": text(result.content_digest or ""),
+        "size_bytes": dg.MetadataValue.int(result.size_bytes),
         "kinds": dg.MetadataValue.json({row.kind: str(row.code) for row in result.derivatives}),
     }
     if result.verdict.message:
-        metadata["reason"] = f"{result.verdict.stage}: {result.verdict.message}"
+        metadata["reason"] = text(f"{result.verdict.stage}: {result.verdict.message}")
     if result.event:
-        metadata["event_id"] = result.event.event_id
+        metadata["event_id"] = text(result.event.event_id)
     fingerprints = {row.kind: row.fingerprint for row in result.derivatives}
     return Stored(
         metadata=metadata,

@@ -49,12 +49,7 @@ from media_pipeline.run_retries import systemic_errors_stop_retries
 from resources.batch import BatchResource
 from resources.io_managers.manifest import derivative_from_json, derivative_to_json
 from resources.io_managers.materialization_metadata import batch_metadata, key_metadata
-from resources.io_managers.partition_events import (
-    DagsterEvent,
-    Stored,
-    materializations,
-    plan_failed,
-)
+from resources.io_managers.partition_events import Stored, materializations, plan_failed
 
 MANIFEST = "manifest"
 
@@ -66,9 +61,9 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
     batch: dg.ResourceDependency[BatchResource]
     transfer_threads: int = Field(default=8, description="Parallel uploads of one step.")
 
-    def handle_output(
+    def handle_output(  # type: ignore[override]  # Dagster takes generators, its types do not
         self, context: dg.OutputContext, obj: Outcomes | Mapping[str, bytes]
-    ) -> Iterator[DagsterEvent]:
+    ) -> Iterator[dg.DagsterEvent]:
         """Store while outcomes arrive; raises what the store or the stream raises."""
         started = time.monotonic()
         stored, handled = Derivatives(), {}

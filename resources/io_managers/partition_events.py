@@ -12,6 +12,7 @@ tests/unit/resources/io_managers/ fails when a release changes them.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,7 +26,6 @@ from dagster._core.events import (
     AssetMaterializationPlannedData,
     DagsterEvent,
     DagsterEventBatchMetadata,
-    generate_event_batch_id,
 )
 
 BACKFILL_TAG = "dagster/backfill"
@@ -35,14 +35,14 @@ BACKFILL_TAG = "dagster/backfill"
 class Stored:
     """One stored key: its metadata, and what makes two materializations of it equal."""
 
-    metadata: Mapping[str, object]
+    metadata: Mapping[str, dg.MetadataValue]
     data_version: str
     code_version: str
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def materializations(
-    context: dg.OutputContext, stored: Mapping[str, Stored], shared: Mapping[str, object]
+    context: dg.OutputContext, stored: Mapping[str, Stored], shared: Mapping[str, dg.MetadataValue]
 ) -> Iterator[DagsterEvent]:
     """One materialization event per stored key and no other; `shared` metadata goes on each.
 
@@ -51,7 +51,7 @@ def materializations(
     asset_key, step = context.asset_key, context.step_context
     context._asset_key = None  # noqa: SLF001  # else Dagster adds an event per key of the run
     backfill = step.run_tags.get(BACKFILL_TAG)
-    batch_id = generate_event_batch_id()
+    batch_id = uuid.uuid4().hex
     for index, (key, row) in enumerate(stored.items()):
         tags = {
             **row.tags,
@@ -74,7 +74,7 @@ def plan_failed(context: dg.OutputContext, failed: Sequence[str]) -> None:
     A set run's plan names its first key only; without a planned event a failed run
     would leave its other keys as they were, showing an old success.
     """
-    step, batch_id = context.step_context, generate_event_batch_id()
+    step, batch_id = context.step_context, uuid.uuid4().hex
     for index, key in enumerate(failed):
         event = DagsterEvent.build_asset_materialization_planned_event(
             step.job_name,

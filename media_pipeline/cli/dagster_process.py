@@ -1,0 +1,158 @@
+"""Dagster as a child process: webserver, daemon and code server, and its GraphQL answers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from media_pipeline.errors import SystemicError
+from media_pipeline.local_stack.process import ServerProcess
+from media_pipeline.local_stack.stack import RunningStack
+
+#: Materializations of a batch are written in chunks of this many events.
+EVENT_BATCH_SIZE = "1000"
+
+
+def dagster_home_template() -> Path:
+    """The folder `dagster_home`: in the repository, else inside the installed wheel."""
+    package = Path(__file__).resolve().parents[1]
+    for candidate in (package.parent / "dagster_home", package / "dagster_home"):
+        if (candidate / "dagster.postgres.yaml").is_file():
+            return candidate
+    raise SystemicError(
+        "dagster_home with dagster.postgres.yaml is in neither the repository nor the wheel.",
+        remedy="reinstall media-pipeline.",
+        code="installation_incomplete",
+    )
+
+
+def dagster_environment(stack: RunningStack, url: str | None = None) -> dict[str, str]:
+    """Variables that make Dagster use the embedded stack; writes the instance folder."""
+    home = stack.data_dir / "dagster_home"
+    home.mkdir(parents=True, exist_ok=True)
+    template = dagster_home_template()
+    shutil.copyfile(template / "dagster.postgres.yaml", home / "dagster.yaml")
+    shutil.copyfile(template / "workspace.yaml", home / "workspace.yaml")
+    environment = {
+        **stack.environment(),
+        "DAGSTER_HOME": str(home),
+        "DAGSTER_POSTGRES_URL": stack.dagster_postgres_url,
+        "DAGSTER_EVENT_BATCH_SIZE": EVENT_BATCH_SIZE,
+    }
+    if url:
+        environment["MEDIA_PIPELINE_DAGSTER_URL"] = url
+    return environment
+
+
+class DagsterApi:
+    """The few GraphQL questions that the command line asks."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def query(self, text: str, variables: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """The `data` part; SystemicError when Dagster answers with errors or not at all."""
+        import requests  # noqa: PLC0415  # quick --help
+
+        try:
+            answer = requests.post(
+                f"{self.url}/graphql",
+                json={"query": text, "variables": dict(variables or {})},
+                timeout=30,
+            ).json()
+        except (requests.RequestException, json.JSONDecodeError) as error:
+            raise SystemicError(
+                f"Dagster at {self.url} does not answer: {error}.",
+                remedy="read its log file; is the webserver running?",
+                code="dagster_unreachable",
+            ) from error
+        if answer.get("errors"):
+            raise SystemicError(
+                f"Dagster refused a query: {answer['errors'][0]['message']}",
+                remedy="the Dagster version differs from the pinned one; reinstall.",
+                code="dagster_refused",
+            )
+        return dict(answer["data"])
+
+    def ready(self) -> bool:
+        """True once the code location is loaded without an error."""
+        try:
+            data = self.query(
+                "{workspaceOrError{... on Workspace{locationEntries{loadStatus"
+                " locationOrLoadError{__typename ... on PythonError{message}}}}}}"
+            )
+        except SystemicError:
+            return False
+        entries = data["workspaceOrError"].get("locationEntries") or []
+        for entry in entries:
+            loaded = entry["locationOrLoadError"]
+            if loaded and loaded["__typename"] == "PythonError":
+                raise SystemicError(
+                    f"Dagster cannot load the code: {loaded['message']}",
+                    remedy="run `dagster definitions validate -m media_pipeline.definitions`.",
+                    code="definitions_broken",
+                )
+        return bool(entries) and all(
+            entry["loadStatus"] == "LOADED" and entry["locationOrLoadError"] for entry in entries
+        )
+
+    def run_statuses(self) -> dict[str, int]:
+        """Number of runs by status."""
+        runs = self.query("{runsOrError{... on Runs{results{status}}}}")["runsOrError"]["results"]
+        counts: dict[str, int] = {}
+        for run in runs:
+            counts[run["status"]] = counts.get(run["status"], 0) + 1
+        return counts
+
+    def sensor_cursor(self, sensor: str) -> str | None:
+        """The persisted cursor of a sensor; None before its first tick."""
+        states = self.query(
+            "query($s:SensorSelector!){sensorOrError(sensorSelector:$s){... on Sensor"
+            "{sensorState{typeSpecificData{... on SensorData{lastCursor}}}}}}",
+            {
+                "s": {
+                    "repositoryName": "__repository__",
+                    "repositoryLocationName": "media_pipeline",
+                    "sensorName": sensor,
+                }
+            },
+        )
+        state = states["sensorOrError"].get("sensorState") or {}
+        return (state.get("typeSpecificData") or {}).get("lastCursor")
+
+
+@contextmanager
+def running_dagster(
+    stack: RunningStack, port: int, ready_seconds: float = 90
+) -> Iterator[DagsterApi]:
+    """`dagster dev` on the embedded stack until the block ends; yields once it is ready."""
+    url = f"http://127.0.0.1:{port}"
+    environment = dagster_environment(stack, url)
+    home = Path(environment["DAGSTER_HOME"])
+    command = [
+        sys.executable, "-m", "dagster", "dev",
+        "--host", "127.0.0.1", "--port", str(port),
+        "--workspace", str(home / "workspace.yaml"),
+    ]  # fmt: skip
+    server = ServerProcess("dagster", command, log_dir=stack.data_dir / "logs", env=environment)
+    server.start()
+    try:
+        api, deadline = DagsterApi(url), time.monotonic() + ready_seconds
+        while not api.ready():
+            server.require_alive()
+            if time.monotonic() > deadline:
+                raise SystemicError(
+                    f"Dagster was not ready after {ready_seconds:.0f} s.",
+                    remedy=f"read {server.log_file}.",
+                    code="dagster_not_ready",
+                )
+            time.sleep(0.3)
+        yield api
+    finally:
+        server.stop()

@@ -1,0 +1,42 @@
+"""Entry point: collects the commands of this package."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from media_pipeline import __version__
+from media_pipeline.cli import demo, media_commands, stack_commands
+from media_pipeline.errors import MediaPipelineError
+
+app = typer.Typer(
+    name="media-pipeline",
+    help="Enrich uploaded media: text and thumbnails, from Kafka through Dagster.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+for family in (stack_commands, demo, media_commands):
+    family.register(app)
+
+
+def main() -> None:
+    """Run; an expected error prints one line with its remedy and exits with 2."""
+    try:
+        app()
+    except MediaPipelineError as error:
+        Console(stderr=True).print(f"[red]error[/red] {error}", highlight=False, markup=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
