@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 
 ENRICH_MEDIA_JOB = "enrich_media_job"
 ENRICH_MEDIA_ASSETS = ("text", "thumbnails", "enrichment")
 
 
-def build_enrich_media_job() -> dg.JobDefinition | object:
+#: What `define_asset_job` answers; Dagster publishes no name for it.
+EnrichMediaJob = Any
+
+
+def build_enrich_media_job() -> EnrichMediaJob:
     """All workloads over one batch of asset partitions, in one process.
 
     Retries: the run as a whole, at most twice; a systemic error sets the tag to 0 first.

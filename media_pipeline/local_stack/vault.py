@@ -47,9 +47,7 @@ def store(address: str, token: str, values: Mapping[str, str]) -> None:
     if f"{MOUNT}/" not in client.sys.list_mounted_secrets_engines()["data"]:
         client.sys.enable_secrets_engine("kv", path=MOUNT, options={"version": "2"})
     client.secrets.kv.v2.configure(max_versions=5, mount_point=MOUNT)
-    client.secrets.kv.v2.create_or_update_secret(
-        path=PATH, secret=dict(values), mount_point=MOUNT
-    )
+    client.secrets.kv.v2.create_or_update_secret(path=PATH, secret=dict(values), mount_point=MOUNT)
 
 
 def _seal_key(directory: Path, secrets: StackSecrets) -> Path:

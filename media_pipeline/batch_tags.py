@@ -1,0 +1,38 @@
+"""How a run says which asset partitions it works on: tags of range runs, config of set runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from media_pipeline.domain.identity import batch_digest
+
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+PARTITION_TAG = "dagster/partition"
+PRIORITY_TAG = "dagster/priority"
+DIGEST_TAG = "media/batch_digest"
+SIZE_TAG = "media/batch_size"
+LANE_TAG = "media/lane"
+
+
+def range_run_tags(keys: Sequence[str]) -> dict[str, str]:
+    """Tags of a run over a contiguous range of keys, in insertion order."""
+    return {RANGE_START_TAG: keys[0], RANGE_END_TAG: keys[-1], **_common(keys)}
+
+
+def set_run_tags(keys: Sequence[str]) -> dict[str, str]:
+    """Tags of a run over any keys; the list itself goes into the run config.
+
+    Not as a tag: PostgreSQL indexes tag values and refuses more than about 2.7 kB.
+    """
+    return {PARTITION_TAG: keys[0], **_common(keys)}
+
+
+def set_run_config(keys: Sequence[str]) -> dict[str, Any]:
+    """Run config that gives the batch resource its keys."""
+    return {"resources": {"batch": {"config": {"partition_keys": list(keys)}}}}
+
+
+def _common(keys: Sequence[str]) -> dict[str, str]:
+    return {DIGEST_TAG: batch_digest(list(keys)), SIZE_TAG: str(len(keys))}

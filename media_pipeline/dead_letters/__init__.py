@@ -1,0 +1,4 @@
+"""What becomes of failures: pure rules, no clients.
+
+`policy` maps errors to named outcomes. Must not be here: network, Dagster, writing.
+"""

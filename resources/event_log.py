@@ -1,0 +1,328 @@
+"""The event log (Kafka protocol): reading by explicit offsets, publishing with acknowledgement.
+
+Written for brokers as they are: lag comes from the high watermarks of fetches (one broker
+answers ListOffsets(latest) wrongly for batched records), and positions are checked against
+the beginning by hand (another raises nothing for an offset that retention has overtaken).
+"""
+# No postponed annotations: Dagster reads ResourceDependency from the real ones.
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import dagster as dg
+from pydantic import Field
+
+from media_pipeline.domain.media_asset import MessageRecord
+from media_pipeline.domain.ports import CredentialSource, OutgoingEvent, Poll
+from media_pipeline.errors import SystemicError, TransientError
+from media_pipeline.settings import KafkaSettings
+
+_POLL_SECONDS = 0.25
+_MAX_PARTITION_BYTES = 4 * 1024 * 1024
+
+
+def client_options(settings: KafkaSettings, credentials: CredentialSource) -> dict[str, Any]:
+    """Connection options that consumer, producer and admin share. Holds secrets: never log it."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap_servers.split(","),
+        "security_protocol": settings.security_protocol,
+        "request_timeout_ms": int(settings.request_timeout_seconds * 1000),
+        "client_id": settings.group_id,
+    }
+    if settings.ssl_cafile:
+        options["ssl_cafile"] = settings.ssl_cafile
+    if settings.security_protocol.startswith("SASL"):
+        options["sasl_mechanism"] = settings.sasl_mechanism
+        options["sasl_plain_username"] = settings.sasl_username
+        options["sasl_plain_password"] = credentials.secret("kafka_password")
+    return options
+
+
+@contextlib.contextmanager
+def _taxonomy(doing: str, settings: KafkaSettings) -> Iterator[None]:
+    """Library errors to ours: refused is systemic, everything retriable is transient."""
+    from kafka import errors  # noqa: PLC0415  # kept out of definitions' import
+
+    refused = (
+        errors.AuthenticationFailedError,
+        errors.TopicAuthorizationFailedError,
+        errors.GroupAuthorizationFailedError,
+        errors.ClusterAuthorizationFailedError,
+        errors.UnknownTopicOrPartitionError,
+        errors.UnsupportedVersionError,
+    )
+    try:
+        yield
+    except refused as error:
+        raise SystemicError(
+            f"the broker refused {doing}: {type(error).__name__} {error}",
+            remedy="check the topic's existence, ACLs and the SASL credentials.",
+            code="event_log_refused",
+        ) from error
+    except (errors.KafkaError, OSError) as error:
+        raise TransientError(
+            f"{doing} at {settings.bootstrap_servers} failed: {type(error).__name__} {error}",
+            remedy="check that the brokers are up and reachable; it is tried again.",
+            code="event_log_unavailable",
+        ) from error
+
+
+class KafkaEventSource:
+    """`EventSource` on kafka-python; one consumer is kept between polls of the same topic."""
+
+    def __init__(self, settings: KafkaSettings, credentials: CredentialSource) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._consumer: Any = None
+        self._lock = threading.Lock()  # kafka-python's consumer belongs to one thread at a time
+
+    def poll(
+        self,
+        topic: str,
+        positions: Mapping[int, int],
+        *,
+        max_records: int,
+        deadline_seconds: float,
+    ) -> Poll:
+        """See `EventSource.poll`; a broken consumer is dropped and made anew next time."""
+        deadline = time.monotonic() + deadline_seconds
+        with self._lock:
+            try:
+                with _taxonomy(f"reading {topic}", self._settings):
+                    return self._poll(topic, positions, max_records, deadline)
+            except TransientError:
+                self._close()
+                raise
+
+    def commit(self, topic: str, positions: Mapping[int, int]) -> None:
+        """Mirror positions as the group's offsets; TransientError when the broker is away."""
+        from kafka import OffsetAndMetadata, TopicPartition  # noqa: PLC0415
+
+        offsets = {
+            TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1)
+            for partition, offset in positions.items()
+        }
+        with self._lock, _taxonomy("committing offsets", self._settings):
+            self._connected().commit(offsets)
+
+    def close(self) -> None:
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.close(autocommit=False)
+
+    def _connected(self) -> Any:
+        from kafka import KafkaConsumer  # noqa: PLC0415
+
+        if self._consumer is None:
+            self._consumer = KafkaConsumer(
+                **client_options(self._settings, self._credentials),
+                group_id=self._settings.group_id,
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+                allow_auto_create_topics=False,
+                isolation_level="read_committed",
+                max_partition_fetch_bytes=_MAX_PARTITION_BYTES,
+                fetch_max_wait_ms=100,
+            )
+        return self._consumer
+
+    def _poll(
+        self, topic: str, positions: Mapping[int, int], max_records: int, deadline: float
+    ) -> Poll:
+        consumer = self._connected()
+        start = self._assign(consumer, topic, positions)
+        reached = dict(start)
+        records: list[MessageRecord] = []
+        waiting = set(start)
+        while waiting and len(records) < max_records and time.monotonic() < deadline:
+            budget = min(_POLL_SECONDS, max(0.0, deadline - time.monotonic()))
+            fetched = consumer.poll(
+                timeout_ms=int(budget * 1000), max_records=max_records - len(records)
+            )
+            for batch in fetched.values():
+                for record in batch:
+                    records.append(_record(record))
+                    reached[record.partition] = record.offset + 1
+            highs = self._high_watermarks(consumer)
+            for partition in list(waiting):
+                high = highs.get(partition)
+                if high is not None and reached[partition] >= high:
+                    waiting.discard(partition)
+        for partition, offset in list(reached.items()):
+            # Past control records and compacted gaps, which never arrive as records.
+            position = consumer.position(_topic_partition(topic, partition))
+            reached[partition] = max(offset, position or 0)
+        return Poll(tuple(records), reached, self._high_watermarks(consumer))
+
+    def _assign(self, consumer: Any, topic: str, positions: Mapping[int, int]) -> dict[int, int]:
+        """Assign every Kafka partition of the topic and seek; answers the start offsets."""
+        partitions = consumer.partitions_for_topic(topic)
+        if not partitions:
+            raise SystemicError(
+                f"the topic {topic} does not exist or may not be read.",
+                remedy="create the topic or grant read on it.",
+                code="topic_missing",
+            )
+        assigned = [_topic_partition(topic, number) for number in sorted(partitions)]
+        consumer.assign(assigned)
+        beginnings = consumer.beginning_offsets(assigned)
+        start = {}
+        for one in assigned:
+            beginning = beginnings[one]
+            wanted = positions.get(one.partition, beginning)
+            if wanted < beginning:
+                raise SystemicError(
+                    f"{topic}/{one.partition}: offset {wanted} is gone, retention has moved the"
+                    f" beginning to {beginning}; {beginning - wanted} messages were not read.",
+                    remedy="recover them from the producers or from object listings, then reset"
+                    f" the sensor's cursor of this Kafka partition to {beginning}.",
+                    code="offset_out_of_range",
+                )
+            consumer.seek(one, wanted)
+            start[one.partition] = wanted
+        return start
+
+    @staticmethod
+    def _high_watermarks(consumer: Any) -> dict[int, int]:
+        marks = {one.partition: consumer.highwater(one) for one in consumer.assignment()}
+        return {partition: mark for partition, mark in marks.items() if mark is not None}
+
+
+class KafkaEventSink:
+    """`EventSink` on kafka-python: idempotent producer, acknowledgement from all replicas."""
+
+    def __init__(self, settings: KafkaSettings, credentials: CredentialSource) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._producer: Any = None
+        self._lock = threading.Lock()
+
+    def publish(self, events: Sequence[OutgoingEvent]) -> None:
+        """Returns when all are acknowledged; raises otherwise, and some may be out."""
+        if not events:
+            return
+        with self._lock:
+            try:
+                with _taxonomy(f"publishing {len(events)} events", self._settings):
+                    self._publish(events)
+            except TransientError:
+                self._close()
+                raise
+
+    def close(self) -> None:
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.close(timeout=5)
+
+    def _publish(self, events: Sequence[OutgoingEvent]) -> None:
+        producer = self._connected()
+        pending = [
+            producer.send(
+                event.topic,
+                value=event.payload,
+                key=event.key or None,
+                headers=list(event.headers),
+            )
+            for event in events
+        ]
+        producer.flush(timeout=self._settings.request_timeout_seconds * 3)
+        for future in pending:
+            future.get(timeout=self._settings.request_timeout_seconds)
+
+    def _connected(self) -> Any:
+        from kafka import KafkaProducer  # noqa: PLC0415
+
+        if self._producer is None:
+            batching = {"batch_size": 0, "linger_ms": 0} if self._settings.unbatched else {}
+            self._producer = KafkaProducer(
+                **client_options(self._settings, self._credentials),
+                acks="all",
+                retries=5,
+                allow_auto_create_topics=False,
+                **batching,
+                **({"enable_idempotence": False} if self._settings.unbatched else {}),
+            )
+        return self._producer
+
+
+def _topic_partition(topic: str, partition: int) -> Any:
+    from kafka import TopicPartition  # noqa: PLC0415
+
+    return TopicPartition(topic, partition)
+
+
+def _record(record: Any) -> MessageRecord:
+    return MessageRecord(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+        key=record.key,
+        value=record.value,
+        headers=tuple((name, bytes(value or b"")) for name, value in record.headers),
+    )
+
+
+class _KafkaResource(dg.ConfigurableResource[Any]):
+    """The fields that reading and publishing share; no secret among them."""
+
+    credentials: dg.ResourceDependency[CredentialSource]
+    bootstrap_servers: str = Field(description="host:port list, comma-separated.")
+    security_protocol: str = Field(default="PLAINTEXT", description="SASL_SSL in production.")
+    sasl_mechanism: str = Field(default="SCRAM-SHA-512", description="PLAIN or SCRAM-SHA-*.")
+    sasl_username: str | None = Field(default=None, description="Password: kafka_password.")
+    ssl_cafile: str | None = Field(default=None, description="Path of the CA bundle.")
+    group_id: str = Field(default="media-pipeline", description="Group that mirrors the cursor.")
+    request_timeout_seconds: float = Field(default=10, description="Bound on one request.")
+    unbatched: bool = Field(default=False, description="Send each record alone.")
+
+    def _credentials(self) -> CredentialSource:
+        # Dagster has put the created object in place of the resource by now.
+        return cast("CredentialSource", self.credentials)
+
+    def _settings(self) -> KafkaSettings:
+        return KafkaSettings.model_validate(
+            {name: getattr(self, name) for name in KAFKA_RESOURCE_FIELDS}
+        )
+
+
+#: Fields of KafkaSettings that the resources take over as they are.
+KAFKA_RESOURCE_FIELDS = (
+    "bootstrap_servers", "security_protocol", "sasl_mechanism", "sasl_username", "ssl_cafile",
+    "group_id", "request_timeout_seconds", "unbatched",
+)  # fmt: skip
+
+
+class EventSourceResource(_KafkaResource):
+    """`EventSource` for sensors; its consumer is closed with the tick or run."""
+
+    @contextlib.contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[KafkaEventSource]:
+        source = KafkaEventSource(self._settings(), self._credentials())
+        try:
+            yield source
+        finally:
+            source.close()
+
+
+class EventSinkResource(_KafkaResource):
+    """`EventSink` for the outbox relay; its producer is closed with the tick or run."""
+
+    @contextlib.contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[KafkaEventSink]:
+        sink = KafkaEventSink(self._settings(), self._credentials())
+        try:
+            yield sink
+        finally:
+            sink.close()

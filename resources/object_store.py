@@ -1,0 +1,314 @@
+"""The object store (S3 core API): uploads are read and verified, derived media are written."""
+# No postponed annotations: Dagster reads ResourceDependency from the real ones.
+
+import contextlib
+import hashlib
+import io
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import dagster as dg
+from pydantic import Field
+
+from media_pipeline.domain.media_asset import SourceObject
+from media_pipeline.domain.ports import CredentialSource, FetchedObject, ObjectStore
+from media_pipeline.errors import PermanentError, SystemicError, TransientError
+from media_pipeline.settings import ObjectStoreSettings
+from resources.retries import with_retries
+
+_CHUNK = 256 * 1024
+_MISSING = {"NoSuchKey", "NoSuchVersion", "NoSuchObject", "ResourceNotFound"}
+_REFUSED = {
+    "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken",
+    "InvalidTokenId", "RequestTimeTooSkewed", "AllAccessDisabled",
+}  # fmt: skip
+_SERVER_ERROR = 500
+_THROTTLED = 429
+
+
+class S3ObjectStore:
+    """`ObjectStore` on minio-py; safe to use from many threads."""
+
+    def __init__(self, settings: ObjectStoreSettings, credentials: CredentialSource) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._client: Any = None
+        self._lock = threading.Lock()
+
+    def fetch(self, source: SourceObject, into: Path, *, max_bytes: int) -> FetchedObject:
+        """See `ObjectStore.fetch`."""
+        self._require_allowed(source.bucket)
+        return with_retries(lambda: self._fetch(source, into, max_bytes))
+
+    def put(self, object_key: str, data: bytes, content_type: str) -> None:
+        """See `ObjectStore.put`."""
+        self._put(self._settings.derived_bucket, object_key, data, content_type)
+
+    def upload(self, bucket: str, object_key: str, data: bytes, content_type: str | None) -> None:
+        """See `ObjectStore.upload`."""
+        self._require_allowed(bucket)
+        self._put(bucket, object_key, data, content_type or "application/octet-stream")
+
+    def get(self, object_key: str) -> bytes:
+        """See `ObjectStore.get`."""
+
+        def read() -> bytes:
+            with self._taxonomy(f"{self._settings.derived_bucket}/{object_key}"):
+                answer = self._connected().get_object(
+                    bucket_name=self._settings.derived_bucket, object_name=object_key
+                )
+                with _released(answer):
+                    return bytes(answer.read())
+
+        return with_retries(read)
+
+    def list_keys(self, prefix: str) -> list[str]:
+        """See `ObjectStore.list_keys`."""
+
+        def read() -> list[str]:
+            with self._taxonomy(f"{self._settings.derived_bucket}/{prefix}*"):
+                found = self._connected().list_objects(
+                    bucket_name=self._settings.derived_bucket, prefix=prefix, recursive=True
+                )
+                return sorted(str(one.object_name) for one in found)
+
+        return with_retries(read)
+
+    def link(self, object_key: str) -> str:
+        """See `ObjectStore.link`."""
+        scheme = "https" if self._settings.secure else "http"
+        base = self._settings.public_url or f"{scheme}://{self._settings.endpoint}"
+        path = urllib.parse.quote(f"{self._settings.derived_bucket}/{object_key}")
+        return f"{base.rstrip('/')}/{path}"
+
+    def probe(self) -> None:
+        """See `ObjectStore.probe`."""
+        for bucket in (*self._settings.allowed_buckets, self._settings.derived_bucket):
+            with self._taxonomy(bucket):
+                if not self._connected().bucket_exists(bucket_name=bucket):
+                    raise _bucket_missing(bucket)
+
+    def _put(self, bucket: str, object_key: str, data: bytes, content_type: str) -> None:
+        def write() -> None:
+            with self._taxonomy(f"{bucket}/{object_key}"):
+                self._connected().put_object(
+                    bucket_name=bucket,
+                    object_name=object_key,
+                    data=io.BytesIO(data),
+                    length=len(data),
+                    content_type=content_type,
+                )
+
+        with_retries(write)
+
+    def _fetch(self, source: SourceObject, into: Path, max_bytes: int) -> FetchedObject:
+        name = f"{source.bucket}/{source.object_key}"
+        partial = into.with_name(f"{into.name}.part")
+        try:
+            with self._taxonomy(name):
+                answer = self._connected().get_object(
+                    bucket_name=source.bucket,
+                    object_name=source.object_key,
+                    version_id=source.version_id,
+                )
+                with _released(answer):
+                    announced = int(answer.headers.get("Content-Length") or 0)
+                    if announced > max_bytes:
+                        raise _too_large(name, announced, max_bytes)
+                    digest, size = _copy(answer, partial, name, max_bytes)
+                    if announced and size != announced:
+                        raise TransientError(
+                            f"{name} ended after {size} of {announced} bytes.",
+                            remedy="it is tried again; look at the network if it repeats.",
+                            code="object_cut_off",
+                        )
+                    etag = (answer.headers.get("ETag") or "").strip('"') or None
+                    content_type = answer.headers.get("Content-Type")
+            fetched = FetchedObject(into, digest, size, etag, content_type)
+            _require_as_announced(source, fetched)
+            partial.replace(into)
+        finally:
+            partial.unlink(missing_ok=True)
+        return fetched
+
+    def _require_allowed(self, bucket: str) -> None:
+        if bucket not in self._settings.allowed_buckets:
+            raise PermanentError(
+                f"bucket {bucket!r} is not on the allow list.",
+                remedy="add it to MEDIA_PIPELINE_OBJECT_STORE__ALLOWED_BUCKETS if it is ours.",
+                code="bucket_not_allowed",
+            )
+
+    def _connected(self) -> Any:
+        import urllib3  # noqa: PLC0415  # kept out of definitions' import
+        from minio import Minio  # noqa: PLC0415
+        from minio.credentials.credentials import Credentials
+        from minio.credentials.providers import Provider  # noqa: PLC0415
+
+        source = self._credentials
+
+        class Current(Provider):
+            """Asks at every request, so that a rotation needs no restart."""
+
+            def retrieve(self) -> Any:
+                return Credentials(
+                    access_key=source.secret("object_store_access_key"),
+                    secret_key=source.secret("object_store_secret_key"),
+                )
+
+        with self._lock:
+            if self._client is None:
+                # minio-py's own pool waits 300 s and retries five times by itself.
+                timeout = urllib3.Timeout(
+                    connect=self._settings.connect_timeout_seconds,
+                    read=self._settings.read_timeout_seconds,
+                )
+                pool = urllib3.PoolManager(
+                    timeout=timeout, retries=False, maxsize=2 * self._settings.transfer_threads
+                )
+                self._client = Minio(
+                    endpoint=self._settings.endpoint,
+                    secure=self._settings.secure,
+                    region=self._settings.region,
+                    credentials=Current(),
+                    http_client=pool,
+                )
+            return self._client
+
+    @contextlib.contextmanager
+    def _taxonomy(self, name: str) -> Iterator[None]:
+        """minio-py's and urllib3's errors to ours; the S3 code decides before the status."""
+        import urllib3  # noqa: PLC0415
+        from minio.error import MinioException, S3Error  # noqa: PLC0415
+
+        try:
+            yield
+        except S3Error as error:
+            raise self._of_s3(error, name) from error
+        except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise TransientError(
+                f"{name} at {self._settings.endpoint}: {type(error).__name__} {error}.",
+                remedy="check the object store's health; it is tried again.",
+                code="object_store_unavailable",
+            ) from error
+
+    def _of_s3(self, error: Any, name: str) -> Exception:
+        status = getattr(error.response, "status", 0)
+        if error.code in _MISSING:
+            return PermanentError(
+                f"{name} does not exist ({error.code}).",
+                remedy="upload it again and announce it again.",
+                code="object_missing",
+            )
+        if error.code == "NoSuchBucket":
+            return _bucket_missing(name.split("/", maxsplit=1)[0])
+        if error.code in _REFUSED:
+            refresh = getattr(self._credentials, "refresh", None)
+            if refresh is not None:
+                refresh()
+            return SystemicError(
+                f"the object store refused {name}: {error.code}.",
+                remedy="check the keys in Vault, the policy of their user and this host's clock.",
+                code="credentials_refused",
+            )
+        if status >= _SERVER_ERROR or status == _THROTTLED or error.code == "SlowDown":
+            return TransientError(
+                f"{name}: {error.code} ({status}).",
+                remedy="check the object store's load; it is tried again.",
+                code="object_store_unavailable",
+            )
+        return SystemicError(
+            f"{name}: {error.code} ({status}) {error.message}",
+            remedy="the store does not understand a request of ours; check endpoint and region.",
+            code="object_store_refused",
+        )
+
+
+@contextlib.contextmanager
+def _released(answer: Any) -> Iterator[None]:
+    """minio-py leaks the connection unless both are called."""
+    try:
+        yield
+    finally:
+        answer.close()
+        answer.release_conn()
+
+
+def _copy(answer: Any, into: Path, name: str, max_bytes: int) -> tuple[str, int]:
+    """Stream to a file, counting and hashing; never keeps more than the limit."""
+    digest, size = hashlib.sha256(), 0
+    with into.open("wb") as file:
+        for chunk in answer.stream(_CHUNK):
+            size += len(chunk)
+            if size > max_bytes:
+                raise _too_large(name, size, max_bytes)
+            digest.update(chunk)
+            file.write(chunk)
+    return digest.hexdigest(), size
+
+
+def _require_as_announced(source: SourceObject, found: FetchedObject) -> None:
+    name = f"{source.bucket}/{source.object_key}"
+    for what, claimed, actual in (
+        ("sha256", source.sha256, found.digest),
+        ("etag", source.etag, found.etag),
+        ("size", source.size_bytes, found.size_bytes),
+    ):
+        if claimed is not None and claimed != actual:
+            raise PermanentError(
+                f"{name} is not what was announced: {what} is {actual}, not {claimed}.",
+                remedy="it was replaced after the event, or the event was wrong: announce the"
+                " current object.",
+                code="object_changed",
+            )
+    if found.size_bytes == 0:
+        raise PermanentError(
+            f"{name} has zero bytes.", remedy="upload the media asset again.", code="empty"
+        )
+
+
+def _too_large(name: str, size: int, limit: int) -> PermanentError:
+    return PermanentError(
+        f"{name} has {size} bytes or more, the limit is {limit}.",
+        remedy="raise MEDIA_PIPELINE_OBJECT_STORE__MAX_OBJECT_BYTES if such media are wanted.",
+        code="too_large",
+    )
+
+
+def _bucket_missing(bucket: str) -> SystemicError:
+    return SystemicError(
+        f"the bucket {bucket} does not exist.",
+        remedy="create it, or correct the bucket names in the settings.",
+        code="bucket_missing",
+    )
+
+
+class ObjectStoreResource(dg.ConfigurableResource[ObjectStore]):
+    """`ObjectStore` for Dagster; usable in any project, with any `CredentialSource`."""
+
+    credentials: dg.ResourceDependency[CredentialSource]
+    endpoint: str = Field(description="host:port without scheme.")
+    secure: bool = Field(default=True, description="TLS.")
+    region: str = Field(default="us-east-1", description="Limited keys may not ask for it.")
+    allowed_buckets: list[str] = Field(description="Buckets that uploads are read from.")
+    derived_bucket: str = Field(description="Bucket that derived media are written to.")
+    public_url: str | None = Field(default=None, description="Base of links shown to people.")
+    connect_timeout_seconds: float = Field(default=3, description="Bound on connecting.")
+    read_timeout_seconds: float = Field(default=30, description="Bound on silence.")
+    transfer_threads: int = Field(default=8, description="Connections kept: twice as many.")
+
+    def create_resource(self, context: dg.InitResourceContext) -> S3ObjectStore:
+        fields = {name: getattr(self, name) for name in OBJECT_STORE_RESOURCE_FIELDS}
+        return S3ObjectStore(
+            ObjectStoreSettings.model_validate(fields), cast("CredentialSource", self.credentials)
+        )
+
+
+#: Fields of ObjectStoreSettings that the resource takes over as they are.
+OBJECT_STORE_RESOURCE_FIELDS = (
+    "endpoint", "secure", "region", "allowed_buckets", "derived_bucket", "public_url",
+    "connect_timeout_seconds", "read_timeout_seconds", "transfer_threads",
+)  # fmt: skip

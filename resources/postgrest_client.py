@@ -1,0 +1,206 @@
+"""A client for PostgREST: pages, upserts, functions; errors by SQLSTATE first, status second."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from media_pipeline.domain.ports import CredentialSource
+from media_pipeline.errors import MediaPipelineError, PermanentError, SystemicError, TransientError
+from resources.retries import RetryLaterError, with_retries
+
+Row = dict[str, Any]
+
+_TOKEN_CODES = {"PGRST300", "PGRST301", "PGRST302", "PGRST303"}
+_SCHEMA_CODES = {"42P01", "42883", "42703", "PGRST202", "PGRST204", "PGRST205", "PGRST106"}
+#: SQLSTATE classes that pass: connection, transaction rollback, resources, intervention.
+_TRANSIENT_CLASSES = ("08", "40", "53", "55", "57")
+_TRANSIENT_STATUSES = {408, 425, 429, 502, 503, 504}
+_CONNECT_SECONDS = 3.0
+
+
+class PostgrestClient:
+    """One PostgREST; a connection pool per thread. The token is asked for at each request."""
+
+    def __init__(
+        self,
+        url: str,
+        credentials: CredentialSource,
+        *,
+        schema: str,
+        timeout_seconds: float = 30,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._credentials = credentials
+        self._schema = schema
+        self._timeout = timeout_seconds
+        self._local = threading.local()
+
+    def call(self, function: str, arguments: Mapping[str, Any]) -> Any:
+        """POST /rpc/<function>; rows for set-returning functions, the value for others."""
+        return self._request("POST", f"rpc/{function}", body=arguments)
+
+    def upsert(self, table: str, rows: Sequence[Row], *, on_conflict: Sequence[str]) -> None:
+        """Insert or merge rows, all with the same columns; the last of a repeated key wins.
+
+        PostgreSQL refuses a key twice in one statement, so they are folded first.
+        """
+        folded = {tuple(row[name] for name in on_conflict): row for row in rows}
+        if not folded:
+            return
+        self._request(
+            "POST",
+            table,
+            query={"on_conflict": ",".join(on_conflict), "columns": ",".join(rows[0])},
+            body=list(folded.values()),
+            prefer="resolution=merge-duplicates,return=minimal",
+        )
+
+    def select(
+        self,
+        table: str,
+        filters: Mapping[str, str] | None = None,
+        *,
+        key: str,
+        columns: Sequence[str] = ("*",),
+        page_rows: int = 1000,
+    ) -> Iterator[Row]:
+        """All matching rows in order of `key` (unique), page by page: no offset is ever counted.
+
+        `filters` in PostgREST's form, for example {"state": "eq.open"}.
+        """
+        after: Any = None
+        while True:
+            query = {
+                **(filters or {}),
+                "select": ",".join(columns),
+                "order": f"{key}.asc",
+                "limit": str(page_rows),
+            }
+            if after is not None:
+                query[key] = f"gt.{after}"
+            rows: list[Row] = self._request("GET", table, query=query)
+            yield from rows
+            if len(rows) < page_rows:
+                return
+            after = rows[-1][key]
+
+    def _request(
+        self,
+        method: str,
+        target: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        prefer: str | None = None,
+    ) -> Any:
+        headers = {
+            ("Accept-Profile" if method == "GET" else "Content-Profile"): self._schema,
+            "Content-Type": "application/json",
+        }
+        if prefer:
+            headers["Prefer"] = prefer
+        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+
+        def send() -> Any:
+            try:
+                return self._send(method, target, query, data, headers)
+            except _TokenError:
+                # Rotated or expired in between: once more with what is current now.
+                refresh = getattr(self._credentials, "refresh", None)
+                if refresh is not None:
+                    refresh()
+                return self._send(method, target, query, data, headers)
+
+        return with_retries(send)
+
+    def _send(
+        self,
+        method: str,
+        target: str,
+        query: Mapping[str, str] | None,
+        data: bytes | None,
+        headers: Mapping[str, str],
+    ) -> Any:
+        import requests  # noqa: PLC0415  # kept out of definitions' import
+
+        session = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = requests.Session()
+        try:
+            answer = session.request(
+                method,
+                f"{self._url}/{target}",
+                params=query,
+                data=data,
+                headers={
+                    **headers,
+                    "Authorization": f"Bearer {self._credentials.secret('ledger_token')}",
+                },
+                timeout=(_CONNECT_SECONDS, self._timeout),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise TransientError(
+                f"PostgREST at {self._url} did not answer {target}: {type(error).__name__}.",
+                remedy="check that PostgREST is up and reachable; it is tried again.",
+                code="ledger_unavailable",
+            ) from error
+        if answer.ok:
+            return answer.json() if answer.content else None
+        raise _error_of(answer.status_code, answer.text, answer.headers, target)
+
+
+class _TokenError(SystemicError):
+    """The token was refused; worth one more try with a fresh one."""
+
+
+def _error_of(
+    status: int, text: str, headers: Mapping[str, str], target: str
+) -> MediaPipelineError:
+    """PostgREST's answer as an error of the taxonomy."""
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = {}
+    if not isinstance(body, dict):
+        body = {}
+    code = str(body.get("code") or "")
+    what = f"{target}: {status} {code} {body.get('message') or text[:200]}"
+    if code in _TOKEN_CODES or (not code and status == 401):  # noqa: PLR2004
+        return _TokenError(
+            what,
+            remedy="check the ledger token in Vault, its expiry and PostgREST's JWT secret.",
+            code="credentials_refused",
+        )
+    if code == "42501":
+        return SystemicError(
+            what,
+            remedy="the token's role may not do this: check the role claim, GRANTs and RLS.",
+            code="ledger_denied",
+        )
+    if code in _SCHEMA_CODES:
+        return SystemicError(
+            what,
+            remedy="apply deploy/postgres/migrations, then NOTIFY pgrst, 'reload schema'.",
+            code="ledger_schema",
+        )
+    transient = code[:2] in _TRANSIENT_CLASSES and not code.startswith("PG")
+    if transient or (not code and status in _TRANSIENT_STATUSES) or code.startswith("PGRST00"):
+        error = RetryLaterError(
+            what, remedy="check the database's health; it is tried again.", code="ledger_busy"
+        )
+        error.after_seconds = _retry_after(headers)
+        return error
+    return PermanentError(
+        what,
+        remedy="the ledger refused this content; report it with the log.",
+        code="ledger_refused",
+    )
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    value = headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else 0.0

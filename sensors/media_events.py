@@ -1,0 +1,209 @@
+"""`media_events_sensor`: messages of `media.ingested.v1` become batch runs.
+
+One tick reads a bounded amount from its own cursor, dead-letters what is invalid, registers
+the rest in the ledger, adds new keys in one call and asks for runs over batches of them. The
+cursor moves with the run requests, so a tick that dies is repeated; the ledger recognises
+what it registered and the run keys, made from offsets, recognise what it launched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+
+from media_pipeline import __version__
+from media_pipeline.batch_tags import (
+    LANE_TAG,
+    PRIORITY_TAG,
+    SIZE_TAG,
+    range_run_tags,
+    set_run_config,
+    set_run_tags,
+)
+from media_pipeline.domain.ports import Arrival, EventSource, MetadataStore, Poll
+from media_pipeline.errors import TransientError
+from media_pipeline.jobs import ENRICH_MEDIA_JOB, EnrichMediaJob
+from media_pipeline.partitions import MEDIA_ASSETS
+from media_pipeline.settings import Settings
+from sensors.batch_plan import batches
+from sensors.cursor import SensorCursor
+from sensors.intake import Sorted, lane_of, sort_arrivals
+
+NAME = "media_events_sensor"
+#: Live media go first: the run queue starts higher priorities before lower ones.
+LANE_PRIORITY = {"live": "10", "backfill": "-10"}
+_UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+)
+_MAX_RUN_KEY = 200
+_OBSERVED_RUNS = 5
+
+
+def build_media_events_sensor(settings: Settings, job: EnrichMediaJob) -> dg.SensorDefinition:
+    """The sensor, running from the start; ports come as resources."""
+    topic = settings.kafka.ingested_topic
+
+    @dg.sensor(
+        name=NAME,
+        job=job,
+        minimum_interval_seconds=settings.batch.tick_interval_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Turns messages of {topic} into batches of asset partitions.",
+    )
+    def media_events_sensor(
+        context: dg.SensorEvaluationContext,
+        event_source: dg.ResourceParam[EventSource],
+        metadata_store: dg.ResourceParam[MetadataStore],
+    ) -> dg.SensorResult | dg.SkipReason:
+        return evaluate(context, event_source, metadata_store, settings)
+
+    return media_events_sensor
+
+
+def evaluate(
+    context: dg.SensorEvaluationContext,
+    event_source: EventSource,
+    metadata_store: MetadataStore,
+    settings: Settings,
+) -> dg.SensorResult | dg.SkipReason:
+    """One tick. Raises only systemic and transient errors; the cursor then stays."""
+    topic, batch = settings.kafka.ingested_topic, settings.batch
+    cursor = SensorCursor.loads(context.cursor)
+    _mirror(context, event_source, topic, cursor)
+    running = _unfinished_runs(context.instance, batch.max_in_flight_runs)
+    full = running >= batch.max_in_flight_runs
+    poll = event_source.poll(
+        topic,
+        cursor.of(topic),
+        max_records=1 if full else batch.max_messages_per_tick,
+        deadline_seconds=batch.tick_deadline_seconds,
+    )
+    if full:
+        waiting = poll.lag + len(poll.records)
+        return dg.SkipReason(
+            f"{running} runs are unfinished (limit {batch.max_in_flight_runs}): no messages taken,"
+            f" {waiting} wait in {topic}. The backlog is safe there; add run slots to drain it."
+        )
+    if not poll.records:
+        return dg.SkipReason(f"No new messages. {_where(topic, poll)}")
+    found = sort_arrivals(
+        poll.records,
+        metadata_store,
+        settings.object_store.allowed_buckets,
+        batch,
+        __version__,
+    )
+    requests = _run_requests(context.instance, found, settings)
+    moved = cursor.moved(topic, poll.positions).dumps()
+    summary = (
+        f"{len(poll.records)} messages: {len(found.fresh)} new media assets,"
+        f" {len(found.known) + sum(map(len, found.later))} ingested again,"
+        f" {found.duplicates} duplicates, {len(found.rejected)} rejected"
+        f" -> {len(requests)} runs. {_where(topic, poll)}"
+    )
+    context.log.info(summary)
+    if not requests:
+        return dg.SensorResult(skip_reason=dg.SkipReason(summary), cursor=moved)
+    return dg.SensorResult(run_requests=requests, cursor=moved)
+
+
+def _mirror(
+    context: dg.SensorEvaluationContext,
+    event_source: EventSource,
+    topic: str,
+    cursor: SensorCursor,
+) -> None:
+    """Commit the persisted cursor for lag dashboards; it is never read back, so a failure
+    only makes a dashboard late."""
+    if not cursor.of(topic):
+        return
+    try:
+        event_source.commit(topic, cursor.of(topic))
+    except TransientError as error:
+        context.log.warning("Offsets were not mirrored to the consumer group: %s", error)
+
+
+def _unfinished_runs(instance: dg.DagsterInstance, limit: int) -> int:
+    """Counted up to the limit: the tick only needs to know whether it is reached."""
+    runs = instance.get_run_records(
+        dg.RunsFilter(job_name=ENRICH_MEDIA_JOB, statuses=list(_UNFINISHED)), limit=limit
+    )
+    return len(runs)
+
+
+def _run_requests(
+    instance: dg.DagsterInstance, found: Sorted, settings: Settings
+) -> list[dg.RunRequest]:
+    pace = _seconds_per_asset(instance, settings.batch.assumed_seconds_per_asset)
+    requests = []
+    if found.fresh:
+        # One insert for all, in order: the ranges below rely on insertion order.
+        instance.add_dynamic_partitions(
+            MEDIA_ASSETS, [arrival.asset.asset_id for arrival in found.fresh]
+        )
+        for part in batches(found.fresh, pace, settings.batch):
+            keys = [arrival.asset.asset_id for arrival in part]
+            requests.append(_request(part, "range", range_run_tags(keys), {}))
+    for number, wave in enumerate([found.known, *found.later]):
+        if not wave:
+            continue
+        # A crash may have come between the ledger and Dagster; adding again is harmless.
+        instance.add_dynamic_partitions(MEDIA_ASSETS, [arrival.asset.asset_id for arrival in wave])
+        for part in batches(wave, pace, settings.batch):
+            keys = [arrival.asset.asset_id for arrival in part]
+            request = _request(part, f"set{number}", set_run_tags(keys), set_run_config(keys))
+            requests.append(request)
+    return requests
+
+
+def _request(
+    part: Sequence[Arrival],
+    kind: str,
+    tags: Mapping[str, str],
+    config: Mapping[str, object],
+) -> dg.RunRequest:
+    lane = lane_of([arrival.asset for arrival in part])
+    return dg.RunRequest(
+        run_key=run_key(part, kind),
+        run_config=dict(config),
+        tags={**tags, LANE_TAG: lane, PRIORITY_TAG: LANE_PRIORITY[lane]},
+    )
+
+
+def run_key(part: Sequence[Arrival], kind: str) -> str:
+    """The offsets that a batch covers: `topic:partition@first-last,...#kind`."""
+    spans: dict[int, tuple[int, int]] = {}
+    for arrival in part:
+        partition, offset = arrival.record.partition, arrival.record.offset
+        first, last = spans.get(partition, (offset, offset))
+        spans[partition] = (min(first, offset), max(last, offset))
+    covered = ",".join(f"{one}@{first}-{last}" for one, (first, last) in sorted(spans.items()))
+    # Spans of two batches can overlap (a rejected message between); the exact offsets decide.
+    exact = "\n".join(arrival.record.coordinates for arrival in part)
+    digest = hashlib.sha256(exact.encode()).hexdigest()[:12]
+    return f"{part[0].record.topic}:{covered}"[:_MAX_RUN_KEY] + f"#{kind}.{digest}"
+
+
+def _seconds_per_asset(instance: dg.DagsterInstance, assumed: float) -> float:
+    """What the last finished runs took per media asset; `assumed` before there are any."""
+    records = instance.get_run_records(
+        dg.RunsFilter(job_name=ENRICH_MEDIA_JOB, statuses=[dg.DagsterRunStatus.SUCCESS]),
+        limit=_OBSERVED_RUNS,
+    )
+    seconds, assets = 0.0, 0
+    for record in records:
+        size = int(record.dagster_run.tags.get(SIZE_TAG, "0"))
+        if size and record.start_time and record.end_time:
+            seconds += record.end_time - record.start_time
+            assets += size
+    return seconds / assets if assets else assumed
+
+
+def _where(topic: str, poll: Poll) -> str:
+    positions = ", ".join(f"{one}@{offset}" for one, offset in sorted(poll.positions.items()))
+    return f"Position {topic}: {positions}; lag {poll.lag}."
