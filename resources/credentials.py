@@ -80,8 +80,8 @@ class VaultCredentials:
             self._read_at = None
 
     def _read(self) -> None:
-        import hvac  # noqa: PLC0415  # kept out of definitions' import
-        import requests  # noqa: PLC0415
+        import hvac  # kept out of definitions' import
+        import requests
 
         token = self._settings.token.get_secret_value() if self._settings.token else None
         client = hvac.Client(url=self._settings.address, token=token, timeout=5)

@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -44,7 +44,7 @@ def client_options(settings: KafkaSettings, credentials: CredentialSource) -> di
 @contextlib.contextmanager
 def _taxonomy(doing: str, settings: KafkaSettings) -> Iterator[None]:
     """Library errors to ours: refused is systemic, everything retriable is transient."""
-    from kafka import errors  # noqa: PLC0415  # kept out of definitions' import
+    from kafka import errors  # kept out of definitions' import
 
     refused = (
         errors.AuthenticationFailedError,
@@ -99,7 +99,7 @@ class KafkaEventSource:
 
     def commit(self, topic: str, positions: Mapping[int, int]) -> None:
         """Mirror positions as the group's offsets; TransientError when the broker is away."""
-        from kafka import OffsetAndMetadata, TopicPartition  # noqa: PLC0415
+        from kafka import OffsetAndMetadata, TopicPartition
 
         offsets = {
             TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1)
@@ -118,7 +118,7 @@ class KafkaEventSource:
             consumer.close(autocommit=False)
 
     def _connected(self) -> Any:
-        from kafka import KafkaConsumer  # noqa: PLC0415
+        from kafka import KafkaConsumer
 
         if self._consumer is None:
             self._consumer = KafkaConsumer(
@@ -241,7 +241,7 @@ class KafkaEventSink:
             future.get(timeout=self._settings.request_timeout_seconds)
 
     def _connected(self) -> Any:
-        from kafka import KafkaProducer  # noqa: PLC0415
+        from kafka import KafkaProducer
 
         if self._producer is None:
             batching = {"batch_size": 0, "linger_ms": 0} if self._settings.unbatched else {}
@@ -257,7 +257,7 @@ class KafkaEventSink:
 
 
 def _topic_partition(topic: str, partition: int) -> Any:
-    from kafka import TopicPartition  # noqa: PLC0415
+    from kafka import TopicPartition
 
     return TopicPartition(topic, partition)
 
@@ -287,9 +287,8 @@ class _KafkaResource(dg.ConfigurableResource[Any]):
     request_timeout_seconds: float = Field(default=10, description="Bound on one request.")
     unbatched: bool = Field(default=False, description="Send each record alone.")
 
-    def _credentials(self) -> CredentialSource:
-        # Dagster has put the created object in place of the resource by now.
-        return cast("CredentialSource", self.credentials)
+    def _source(self) -> CredentialSource:
+        return self.credentials
 
     def _settings(self) -> KafkaSettings:
         return KafkaSettings.model_validate(
@@ -309,7 +308,7 @@ class EventSourceResource(_KafkaResource):
 
     @contextlib.contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[KafkaEventSource]:
-        source = KafkaEventSource(self._settings(), self._credentials())
+        source = KafkaEventSource(self._settings(), self._source())
         try:
             yield source
         finally:
@@ -321,7 +320,7 @@ class EventSinkResource(_KafkaResource):
 
     @contextlib.contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[KafkaEventSink]:
-        sink = KafkaEventSink(self._settings(), self._credentials())
+        sink = KafkaEventSink(self._settings(), self._source())
         try:
             yield sink
         finally:

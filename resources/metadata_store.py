@@ -5,7 +5,7 @@ import base64
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import dagster as dg
 from pydantic import Field
@@ -284,7 +284,7 @@ class MetadataStoreResource(dg.ConfigurableResource[MetadataStore]):
     def create_resource(self, context: dg.InitResourceContext) -> PostgrestMetadataStore:
         client = PostgrestClient(
             self.url,
-            cast("CredentialSource", self.credentials),
+            self.credentials,
             schema=self.schema_name,
             timeout_seconds=self.timeout_seconds,
         )

@@ -8,7 +8,7 @@ import threading
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -143,10 +143,10 @@ class S3ObjectStore:
             )
 
     def _connected(self) -> Any:
-        import urllib3  # noqa: PLC0415  # kept out of definitions' import
-        from minio import Minio  # noqa: PLC0415
+        import urllib3  # kept out of definitions' import
+        from minio import Minio
         from minio.credentials.credentials import Credentials
-        from minio.credentials.providers import Provider  # noqa: PLC0415
+        from minio.credentials.providers import Provider
 
         source = self._credentials
 
@@ -181,8 +181,8 @@ class S3ObjectStore:
     @contextlib.contextmanager
     def _taxonomy(self, name: str) -> Iterator[None]:
         """minio-py's and urllib3's errors to ours; the S3 code decides before the status."""
-        import urllib3  # noqa: PLC0415
-        from minio.error import MinioException, S3Error  # noqa: PLC0415
+        import urllib3
+        from minio.error import MinioException, S3Error
 
         try:
             yield
@@ -302,9 +302,7 @@ class ObjectStoreResource(dg.ConfigurableResource[ObjectStore]):
 
     def create_resource(self, context: dg.InitResourceContext) -> S3ObjectStore:
         fields = {name: getattr(self, name) for name in OBJECT_STORE_RESOURCE_FIELDS}
-        return S3ObjectStore(
-            ObjectStoreSettings.model_validate(fields), cast("CredentialSource", self.credentials)
-        )
+        return S3ObjectStore(ObjectStoreSettings.model_validate(fields), self.credentials)
 
 
 #: Fields of ObjectStoreSettings that the resource takes over as they are.

@@ -124,7 +124,7 @@ class PostgrestClient:
         data: bytes | None,
         headers: Mapping[str, str],
     ) -> Any:
-        import requests  # noqa: PLC0415  # kept out of definitions' import
+        import requests  # kept out of definitions' import
 
         session = getattr(self._local, "session", None)
         if session is None:

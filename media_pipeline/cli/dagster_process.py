@@ -58,7 +58,7 @@ class DagsterApi:
 
     def query(self, text: str, variables: Mapping[str, object] | None = None) -> dict[str, Any]:
         """The `data` part; SystemicError when Dagster answers with errors or not at all."""
-        import requests  # noqa: PLC0415  # quick --help
+        import requests  # quick --help
 
         try:
             answer = requests.post(

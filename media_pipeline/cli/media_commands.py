@@ -29,9 +29,9 @@ def ingest(
     ] = None,
 ) -> None:
     """Upload files to the media bucket and announce each on media.ingested.v1."""
-    from media_pipeline.cli.producer import announce, upload  # noqa: PLC0415  # quick --help
-    from media_pipeline.cli.world import World  # noqa: PLC0415
-    from media_pipeline.settings import load_settings  # noqa: PLC0415
+    from media_pipeline.cli.producer import announce, upload  # quick --help
+    from media_pipeline.cli.world import World
+    from media_pipeline.settings import load_settings
 
     if asset_id and len(files) > 1:
         raise typer.BadParameter("--asset-id goes with one file")
@@ -60,8 +60,8 @@ def asset_id_of(file: Path) -> str:
 
 def show(asset_id: str) -> None:
     """Print what the ledger knows of a media asset; exit code 1 when it knows nothing."""
-    from media_pipeline.cli.world import World  # noqa: PLC0415  # quick --help
-    from media_pipeline.settings import load_settings  # noqa: PLC0415
+    from media_pipeline.cli.world import World  # quick --help
+    from media_pipeline.settings import load_settings
 
     world = World(load_settings())
     rows = world.metadata_store.derivatives([asset_id])
@@ -81,8 +81,8 @@ def dead_letters(
     limit: Annotated[int, typer.Option(help="At most this many, oldest first.")] = 100,
 ) -> None:
     """Print the dead letters in media.processing.dlq with their reasons."""
-    from media_pipeline.cli.world import World  # noqa: PLC0415  # quick --help
-    from media_pipeline.settings import load_settings  # noqa: PLC0415
+    from media_pipeline.cli.world import World  # quick --help
+    from media_pipeline.settings import load_settings
 
     world = World(load_settings())
     topic = world.settings.kafka.dead_letter_topic

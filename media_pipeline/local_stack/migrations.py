@@ -28,7 +28,7 @@ def migrations_dir() -> Path:
 
 def apply_migrations(dsn: str, directory: Path | None = None) -> list[str]:
     """Apply what is new and answer its names; SystemicError when an applied file has changed."""
-    import psycopg  # noqa: PLC0415  # extra `local`
+    import psycopg  # extra `local`
 
     applied_now = []
     with psycopg.connect(dsn, autocommit=True) as connection:

@@ -66,7 +66,7 @@ def _identities(secrets: StackSecrets) -> dict[str, object]:
 
 def _healthy(endpoint: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{endpoint}/healthz", timeout=1) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"http://{endpoint}/healthz", timeout=1) as answer:
             return bool(answer.status == 200)  # noqa: PLR2004
     except (urllib.error.URLError, OSError):
         return False
@@ -74,11 +74,11 @@ def _healthy(endpoint: str) -> bool:
 
 def _make_buckets(endpoint: str, secrets: StackSecrets) -> bool:
     """Make what is missing; false while the volume server is not there yet."""
-    import io  # noqa: PLC0415
+    import io
 
-    import urllib3  # noqa: PLC0415
-    from minio import Minio  # noqa: PLC0415
-    from minio.error import MinioException  # noqa: PLC0415
+    import urllib3
+    from minio import Minio
+    from minio.error import MinioException
 
     pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=1, read=5), retries=False)
     client = Minio(

@@ -42,7 +42,8 @@ from media_pipeline.local_stack.postgrest_query import (
 
 _COLUMNS = """
 select a.attname, format_type(a.atttypid, a.atttypmod)
-from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+from pg_attribute a join pg_class c on c.oid = a.attrelid
+     join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = %s and c.relname = %s and c.relkind in ('r', 'v', 'p', 'm') and a.attnum > 0
   and not a.attisdropped order by a.attnum
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -67,7 +68,7 @@ class ServerProcess:
                     env=self._env,
                     cwd=self._cwd,
                     start_new_session=True,
-                    preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509  # prctl only
+                    preexec_fn=_die_with_parent(os.getpid()),  # prctl only
                     **({"user": uid, "group": gid, "extra_groups": []} if self._user else {}),
                 )
             except OSError as error:
@@ -96,10 +97,8 @@ class ServerProcess:
             return
         if process.poll() is None:
             _signal_group(process.pid, self._stop_signal)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # the kill below is the answer
                 process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                pass  # the kill below is the answer
         _signal_group(process.pid, signal.SIGKILL)
         process.wait()
 

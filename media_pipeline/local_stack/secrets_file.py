@@ -26,7 +26,7 @@ class StackSecrets:
 
     def token(self, role: str) -> str:
         """A JWT (HS256) with the role claim that PostgREST checks."""
-        import jwt  # noqa: PLC0415  # only the embedded stack signs tokens
+        import jwt  # only the embedded stack signs tokens
 
         now = int(time.time())
         claims = {"role": role, "iat": now, "exp": now + TOKEN_SECONDS, "iss": "media-pipeline"}

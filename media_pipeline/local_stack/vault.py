@@ -41,7 +41,7 @@ def start(
 
 def store(address: str, token: str, values: Mapping[str, str]) -> None:
     """Write the pipeline's credentials, making the kv v2 mount when it is missing."""
-    import hvac  # noqa: PLC0415
+    import hvac
 
     client = hvac.Client(url=address, token=token, timeout=10)
     if f"{MOUNT}/" not in client.sys.list_mounted_secrets_engines()["data"]:
@@ -83,8 +83,8 @@ seal "static" {{
 
 
 def _initialise(address: str, token_file: Path) -> bool:
-    import hvac  # noqa: PLC0415
-    import requests  # noqa: PLC0415
+    import hvac
+    import requests
 
     client = hvac.Client(url=address, timeout=10)
     try:
@@ -102,7 +102,7 @@ def _initialise(address: str, token_file: Path) -> bool:
 
 def _active(address: str) -> bool:
     """Unsealed and leader: raft answers 503 to writes before."""
-    import requests  # noqa: PLC0415
+    import requests
 
     try:
         return bool(requests.get(f"{address}/v1/sys/health", timeout=5).status_code == 200)  # noqa: PLR2004

@@ -111,8 +111,6 @@ def test_fetching_stays_a_bounded_number_of_objects_ahead():
         return fetch(asset)
 
     claims = [claim(f"a-{i}") for i in range(100)]
-    stream = iter(
-        process_batch(WORKLOAD, claims, fetch=counting, pool=EchoPool(), fetch_threads=2)
-    )
+    stream = iter(process_batch(WORKLOAD, claims, fetch=counting, pool=EchoPool(), fetch_threads=2))
     next(stream)
     assert len(fetched) <= 3 + 2 * 2 + 1
