@@ -47,7 +47,7 @@ def _taxonomy(doing: str, settings: KafkaSettings) -> Iterator[None]:
     from kafka import errors  # kept out of definitions' import
 
     refused = (
-        errors.AuthenticationFailedError,
+        errors.SaslAuthenticationFailedError,
         errors.TopicAuthorizationFailedError,
         errors.GroupAuthorizationFailedError,
         errors.ClusterAuthorizationFailedError,
@@ -130,6 +130,8 @@ class KafkaEventSource:
                 isolation_level="read_committed",
                 max_partition_fetch_bytes=_MAX_PARTITION_BYTES,
                 fetch_max_wait_ms=100,
+                # Every poll assigns anew, and one broker forgets what left its fetch session.
+                enable_incremental_fetch_sessions=False,
             )
         return self._consumer
 
@@ -159,7 +161,31 @@ class KafkaEventSource:
             # Past control records and compacted gaps, which never arrive as records.
             position = consumer.position(_topic_partition(topic, partition))
             reached[partition] = max(offset, position or 0)
-        return Poll(tuple(records), reached, self._high_watermarks(consumer))
+        marks = self._high_watermarks(consumer)
+        if len(marks) < len(reached):
+            marks |= self._learn_high_watermarks(consumer, topic, marks, reached, deadline)
+        return Poll(tuple(records), reached, marks)
+
+    def _learn_high_watermarks(
+        self,
+        consumer: Any,
+        topic: str,
+        known: Mapping[int, int],
+        positions: Mapping[int, int],
+        deadline: float,
+    ) -> dict[int, int]:
+        """Ask Kafka partitions that have not answered yet: without their high watermark the lag
+        would be told too small. What they send is read again by the next poll."""
+        asked = [_topic_partition(topic, one) for one in positions if one not in known]
+        consumer.assign(asked)
+        for one in asked:
+            consumer.seek(one, positions[one.partition])
+        while time.monotonic() < deadline:
+            marks = self._high_watermarks(consumer)
+            if len(marks) == len(asked):
+                return marks
+            consumer.poll(timeout_ms=int(_POLL_SECONDS * 1000))
+        return self._high_watermarks(consumer)
 
     def _assign(self, consumer: Any, topic: str, positions: Mapping[int, int]) -> dict[int, int]:
         """Assign every Kafka partition of the topic and seek; answers the start offsets."""
@@ -231,7 +257,7 @@ class KafkaEventSink:
             producer.send(
                 event.topic,
                 value=event.payload,
-                key=event.key or None,
+                key=event.key,
                 headers=list(event.headers),
             )
             for event in events

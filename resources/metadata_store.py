@@ -96,8 +96,8 @@ class PostgrestMetadataStore:
             OutgoingEvent(
                 event_id=row["event_id"],
                 topic=row["topic"],
-                key=_bytes(row["key"]) or b"",
-                payload=_bytes(row["payload"]) or b"",
+                key=_bytes(row["key"]),
+                payload=_bytes(row["payload"]),
                 headers=tuple((name, _bytes(value) or b"") for name, value in row["headers"]),
             )
             for row in self._client.call("unpublished", {"max_rows": limit})

@@ -19,6 +19,7 @@ _SCHEMA_CODES = {"42P01", "42883", "42703", "PGRST202", "PGRST204", "PGRST205", 
 _TRANSIENT_CLASSES = ("08", "40", "53", "55", "57")
 _TRANSIENT_STATUSES = {408, 425, 429, 502, 503, 504}
 _CONNECT_SECONDS = 3.0
+_SERVER_ERROR = 500
 
 
 class PostgrestClient:
@@ -71,6 +72,8 @@ class PostgrestClient:
 
         `filters` in PostgREST's form, for example {"state": "eq.open"}.
         """
+        if filters and key in filters:
+            raise ValueError(f"{key} pages the answer and cannot be filtered as well")
         after: Any = None
         while True:
             query = {
@@ -188,7 +191,12 @@ def _error_of(
             code="ledger_schema",
         )
     transient = code[:2] in _TRANSIENT_CLASSES and not code.startswith("PG")
-    if transient or (not code and status in _TRANSIENT_STATUSES) or code.startswith("PGRST00"):
+    if (
+        transient
+        or (not code and status in _TRANSIENT_STATUSES)
+        or code.startswith("PGRST00")
+        or status >= _SERVER_ERROR
+    ):
         error = RetryLaterError(
             what, remedy="check the database's health; it is tried again.", code="ledger_busy"
         )

@@ -6,7 +6,7 @@ cursor moves with the run requests, so a tick that dies is repeated; the ledger 
 what it registered and the run keys, made from offsets, recognise what it launched.
 """
 
-from __future__ import annotations
+# No postponed annotations: Dagster reads the real ones of decorated functions.
 
 import hashlib
 from collections.abc import Mapping, Sequence

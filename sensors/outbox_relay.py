@@ -4,7 +4,7 @@ A row is published first and marked after, so a crash between the two publishes 
 consumers de-duplicate by event id. Nothing is ever marked that was not acknowledged.
 """
 
-from __future__ import annotations
+# No postponed annotations: Dagster reads the real ones of decorated functions.
 
 import time
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """`text` and `thumbnails`: the workloads that read the uploaded object itself."""
 
-from __future__ import annotations
+# No postponed annotations: Dagster reads the real ones of decorated functions.
 
 from collections.abc import Mapping
 

@@ -1,6 +1,6 @@
 """`enrichment`: how each media asset of the batch ends, recorded once, told once."""
 
-from __future__ import annotations
+# No postponed annotations: Dagster reads the real ones of decorated functions.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

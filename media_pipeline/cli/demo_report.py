@@ -34,6 +34,18 @@ def progress_line(
     console: Console, messages: int
 ) -> Iterator[Callable[[Census, Census, Mapping[str, int]], None]]:
     """Yields `show(before, now, run statuses)`; one bar that counts finished messages."""
+    if not console.is_terminal:
+        # Logs of a build: a line per change instead of a bar that nobody sees move.
+        said = [""]
+
+        def say(before: Census, now: Census, runs: Mapping[str, int]) -> None:
+            line = _state(before, now, runs)
+            if line != said[0]:
+                said[0] = line
+                console.print(line, highlight=False)
+
+        yield say
+        return
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -47,13 +59,17 @@ def progress_line(
 
         def show(before: Census, now: Census, runs: Mapping[str, int]) -> None:
             ended = now.accounted - before.accounted
-            state = (
-                f"unread {now.lag}, unfinished {now.unfinished}, unpublished {now.unpublished},"
-                f" runs {dict(sorted(runs.items()))}"
-            )
-            progress.update(task, completed=ended, state=state)
+            progress.update(task, completed=ended, state=_state(before, now, runs))
 
         yield show
+
+
+def _state(before: Census, now: Census, runs: Mapping[str, int]) -> str:
+    running = ", ".join(f"{count} {status.lower()}" for status, count in sorted(runs.items()))
+    return (
+        f"{now.accounted - before.accounted} done, {now.unfinished} in work, {now.lag} unread,"
+        f" {now.unpublished} to publish; runs: {running or 'none'}"
+    )
 
 
 def report(console: Console, story: Story, shown: Mapping[str, str], wrong: Sequence[str]) -> None:

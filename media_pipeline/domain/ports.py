@@ -120,12 +120,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingEvent:
-    """An event for the outbox. `payload` is the exact bytes to publish."""
+    """An event for the outbox: the exact bytes to publish, None included."""
 
     event_id: str
     topic: str
-    key: bytes
-    payload: bytes
+    key: bytes | None
+    payload: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from media_pipeline.errors import SystemicError
 from media_pipeline.local_stack.process import ServerProcess
@@ -43,9 +44,21 @@ class Database:
         self._binaries, self._cluster = _places(data_dir.resolve(), self._user)
         self.process: ServerProcess | None = None
 
-    def url(self, database: str, scheme: str = "postgresql") -> str:
-        """Connection URL of the superuser."""
-        return f"{scheme}://{SUPERUSER}:{self._password}@127.0.0.1:{self.port}/{database}"
+    def url(self, database: str, scheme: str = "postgresql", user: str = SUPERUSER) -> str:
+        """Connection URL, by default of the superuser."""
+        return f"{scheme}://{user}:{self._password}@127.0.0.1:{self.port}/{database}"
+
+    def allow_login(self, role: str) -> None:
+        """Give a role that the migrations made this cluster's password."""
+        import psycopg
+        from psycopg import sql
+
+        with psycopg.connect(self.url("media"), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("alter role {} password {}").format(
+                    sql.Identifier(role), sql.Literal(self._password)
+                )
+            )
 
     def start(self) -> ServerProcess:
         """Make the cluster if it is new, start it, make the databases."""
@@ -140,7 +153,7 @@ def _nobody() -> tuple[int, int]:
     return entry.pw_uid, entry.pw_gid
 
 
-def _as_user(user: tuple[int, int] | None) -> dict[str, object]:
+def _as_user(user: tuple[int, int] | None) -> dict[str, Any]:
     return {"user": user[0], "group": user[1], "extra_groups": []} if user else {}
 
 
@@ -173,6 +186,6 @@ def _reachable(path: Path, user: tuple[int, int]) -> bool:
         ["/usr/bin/test", "-r", str(path), "-a", "-x", str(path)],
         check=False,
         cwd="/",
-        **_as_user(user),  # type: ignore[call-overload]  # keyword arguments by platform
+        **_as_user(user),
     )
     return bool(done.returncode == 0)

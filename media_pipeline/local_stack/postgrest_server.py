@@ -135,11 +135,13 @@ class Gateway:
         if connection is None or connection.closed or connection.broken:
             connection = psycopg.connect(self._uri, row_factory=dict_row, connect_timeout=5)
             self._local.connection = connection
-        return connection  # type: ignore[no-any-return]  # thread-local attributes are untyped
+        return connection
 
     def _answer(
         self, call: Call, caller: Caller, connection: psycopg.Connection[dict[str, Any]]
     ) -> Response:
+        if "range" in call.headers:
+            raise unsupported("the Range header: use limit and offset")
         schema = self._schema(call)
         connection.execute(
             "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)",
@@ -194,30 +196,43 @@ def _rpc(call: Call, schema: str, connection: psycopg.Connection[dict[str, Any]]
         for argument, value in given.items()
     ]
     if row["is_set"]:
-        rows = connection.execute(sql.SQL("select * from ") + function, values).fetchall()
-        return _json(rows)
-    answer = connection.execute(sql.SQL("select {} as value").format(function), values).fetchone()
-    return _json(answer["value"] if answer else None)
+        return _text(_rows(connection, sql.SQL("select * from ") + function, values)[0])
+    statement = sql.SQL("select to_json({})::text as body").format(function)
+    answer = connection.execute(statement, values).fetchone()
+    return _text(answer["body"] if answer and answer["body"] else "null")
+
+
+def _rows(
+    connection: psycopg.Connection[dict[str, Any]], statement: sql.Composed, values: list[Any]
+) -> tuple[str, int]:
+    """(JSON array, number of rows). PostgreSQL writes the JSON, so types look as they do in
+    PostgREST: bytea as \\x.., timestamps with T, infinity as a string."""
+    wrapped = sql.SQL(
+        "with found as ({}) select coalesce(json_agg(found), '[]')::text as body,"
+        " count(*) as number from found"
+    ).format(statement)
+    answer = connection.execute(wrapped, values).fetchone()
+    return (answer["body"], answer["number"]) if answer else ("[]", 0)
 
 
 def _select(call: Call, table: Table, connection: psycopg.Connection[dict[str, Any]]) -> Response:
     statement, values = select_sql(table, call.parts)
-    rows = connection.execute(statement, values).fetchall()
+    body, number = _rows(connection, statement, values)
     start = int(dict(call.parts).get("offset", 0))
     total = "*"
     if call.preferences().get("count") == "exact":
         count, count_values = count_sql(table, call.parts)
         answer = connection.execute(count, count_values).fetchone()
         total = str(answer["count"]) if answer else "0"
-    span = f"{start}-{start + len(rows) - 1}" if rows else "*"
-    return _json(rows, headers={"Content-Range": f"{span}/{total}"})
+    span = f"{start}-{start + number - 1}" if number else "*"
+    return _text(body, headers={"Content-Range": f"{span}/{total}"})
 
 
 def _insert(call: Call, table: Table, connection: psycopg.Connection[dict[str, Any]]) -> Response:
     document = call.document()
     items = document if isinstance(document, list) else [document]
     if not items:
-        return _json([], 201)
+        return _text("[]", 201)
     options, preferences = dict(call.parts), call.preferences()
     columns = options["columns"].split(",") if "columns" in options else list(items[0])
     if "columns" not in options and any(set(item) != set(items[0]) for item in items):
@@ -250,14 +265,17 @@ def _write(
 ) -> Response:
     wanted = call.preferences().get("return", "minimal")
     if wanted == "representation":
-        rows = connection.execute(statement + sql.SQL(" returning *"), values).fetchall()
-        return _json(rows, status)
+        body, _ = _rows(connection, statement + sql.SQL(" returning *"), values)
+        return _text(body, status)
     connection.execute(statement, values)
     return Response(status_code=204 if status == 200 else status)  # noqa: PLR2004
 
 
-def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    body = json.dumps(value, default=str, separators=(",", ":"))
+def _json(value: object, status: int) -> Response:
+    return _text(json.dumps(value, separators=(",", ":")), status)
+
+
+def _text(body: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(
         body, status, media_type="application/json; charset=utf-8", headers=dict(headers or {})
     )

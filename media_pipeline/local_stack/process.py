@@ -126,7 +126,7 @@ def _spawner() -> ThreadPoolExecutor:
 
 
 def _spawn(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    return _spawner().submit(subprocess.Popen, command, **options).result()
+    return _spawner().submit(lambda: subprocess.Popen(command, **options)).result()  # noqa: S603
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

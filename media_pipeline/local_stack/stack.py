@@ -110,7 +110,9 @@ def _start_all(data_dir: Path, servers: dict[str, ServerProcess], report: Report
         note(database.start())
         for name in apply_migrations(database.url("media")):
             report(f"applied migration {name}")
-        url = database.url("media")
+        # As in production: a role that may only become one of the others.
+        database.allow_login("authenticator")
+        url = database.url("media", user="authenticator")
         note(metadata_server.start(ports["postgrest"], url, secrets, log_dir))
 
     def object_chain() -> None:

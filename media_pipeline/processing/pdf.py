@@ -36,12 +36,13 @@ def open_pdf(data: bytes) -> Iterator[Any]:
     try:
         # The file type is given: left to guess, it would open other formats too.
         document = pymupdf.open(stream=data, filetype="pdf")
+        pages = 0 if document.needs_pass else document.page_count
     except (pymupdf.FileDataError, RuntimeError, ValueError) as error:
         raise UnreadablePdfError(Code.INVALID, f"not a readable PDF: {error}") from error
     try:
         if document.needs_pass:
             raise UnreadablePdfError(Code.ENCRYPTED, "the PDF needs a password")
-        if document.page_count == 0:
+        if pages == 0:
             raise UnreadablePdfError(Code.INVALID, "the PDF has no readable page")
         yield document
     finally:

@@ -8,7 +8,7 @@ import time
 from media_pipeline.domain.outcome import Artifact, Code, ProcessorResult
 
 
-def process(kind, data, declared_type, params):  # noqa: PLR0911  # one line per way to fail
+def process(kind, data, declared_type, params):  # one line per way to fail
     text = data.decode()
     if kind == "hang":
         while True:

@@ -1,6 +1,6 @@
 -- The ledger: what became of every content version of every media asset.
-set local role media_owner;
-set local search_path = media, pg_temp;
+set role media_owner;
+set search_path = media, pg_temp;
 
 create table media_asset (
     asset_id          text not null check (asset_id ~ '^[A-Za-z0-9._~-]{1,128}$'),
@@ -178,4 +178,6 @@ begin
 end
 $$;
 
+reset search_path;
+reset role;
 notify pgrst, 'reload schema';

@@ -1,6 +1,6 @@
 -- The only way to write: bulk, idempotent functions. JSON in, rows out; bytes travel as base64.
-set local role media_owner;
-set local search_path = media, pg_temp;
+set role media_owner;
+set search_path = media, pg_temp;
 
 -- New content versions get a row; one answer per arrival, in order (`position`).
 create function register(arrivals jsonb)
@@ -22,7 +22,8 @@ begin
                 record_key text, record_value text, record_headers jsonb)
     ), known as (
         -- Before the insert: this statement sees the table as it was.
-        select distinct m.asset_id from media_asset m join row_of using (asset_id)
+        select distinct r.asset_id, r.content_version from row_of r join media_asset m
+            on m.asset_id = r.asset_id and m.content_version <> r.content_version
     ), inserted as (
         insert into media_asset (
             asset_id, content_version, bucket, object_key, version_id, etag, sha256, announced_bytes,
@@ -41,15 +42,18 @@ begin
     )
     select r.asset_id, r.content_version,
         i.asset_id is not null
-            and (i.topic, i.kafka_partition, i.kafka_offset) = (r.topic, r.kafka_partition, r.kafka_offset),
+            and (i.topic, i.kafka_partition, i.kafka_offset)
+                = (r.topic, r.kafka_partition, r.kafka_offset),
         k.asset_id is not null,
-        (coalesce(i.topic, m.topic), coalesce(i.kafka_partition, m.kafka_partition),
-         coalesce(i.kafka_offset, m.kafka_offset)) = (r.topic, r.kafka_partition, r.kafka_offset),
+        -- False, never null: a row that another call inserts right now is not this message's.
+        coalesce((coalesce(i.topic, m.topic), coalesce(i.kafka_partition, m.kafka_partition),
+            coalesce(i.kafka_offset, m.kafka_offset))
+            = (r.topic, r.kafka_partition, r.kafka_offset), false),
         coalesce(m.status, 'registered')
     from row_of r
     left join inserted i on (i.asset_id, i.content_version) = (r.asset_id, r.content_version)
     left join media_asset m on (m.asset_id, m.content_version) = (r.asset_id, r.content_version)
-    left join known k on k.asset_id = r.asset_id
+    left join known k on (k.asset_id, k.content_version) = (r.asset_id, r.content_version)
     order by r.position;
 end
 $$;
@@ -109,12 +113,14 @@ begin
             decode(record_value, 'base64'), coalesce(record_headers, '[]')
         from given order by dlq_id
         on conflict (dlq_id) do nothing
-        returning dead_letter.*
+        returning dead_letter as letter
     ), sent as (
         insert into outbox (event_id, topic, key, payload, headers)
-        select i.dlq_id, 'media.processing.dlq', i.record_key, i.record_value,
-            dead_letter_headers(i::dead_letter, reject.pipeline_version, reject.image_digest, null)
-        from inserted i order by i.topic, i.kafka_partition, i.kafka_offset
+        select (i.letter).dlq_id, 'media.processing.dlq', (i.letter).record_key,
+            (i.letter).record_value,
+            dead_letter_headers(i.letter, reject.pipeline_version, reject.image_digest, null)
+        from inserted i
+        order by (i.letter).topic, (i.letter).kafka_partition, (i.letter).kafka_offset
         on conflict (event_id) do nothing
         returning 1
     )
@@ -202,8 +208,11 @@ begin
     -- `again`: recorded before with this very fence; the reply was lost. Accepted, nothing changes.
     update incoming i set verdict = case
             when m.asset_id is null then 'unknown'
+            when exists (select from incoming e where e.position < i.position and
+                (e.asset_id, e.content_version) = (i.asset_id, i.content_version)) then 'repeated'
             when m.fence <> i.fence or m.run_id is distinct from run then 'stale_fence'
-            when m.recorded_fence = i.fence then 'again'
+            -- A `retry` is no end: the same run may try again under its fence.
+            when m.recorded_fence = i.fence and m.status <> 'retry' then 'again'
             else 'ok'
         end
     from incoming j left join media_asset m
@@ -213,7 +222,7 @@ begin
     update media_asset m set
         status = i.status, stage = i.stage, code = i.code, message = i.message,
         content_digest = coalesce(i.content_digest, m.content_digest),
-        size_bytes = coalesce(i.size_bytes, m.size_bytes),
+        size_bytes = coalesce(nullif(i.size_bytes, 0), m.size_bytes),
         recorded_fence = i.fence,
         first_failed_at = case when i.status in ('retry', 'dead_lettered')
             then coalesce(m.first_failed_at, now()) else m.first_failed_at end,
@@ -275,15 +284,18 @@ begin
         order by 1
         on conflict (dlq_id) do update set
             attempts = excluded.attempts, message = excluded.message, run_id = excluded.run_id,
-            last_failed_at = now(), state = 'open'
-        returning dead_letter.*
+            last_failed_at = now(),
+            state = case when dead_letter.state = 'discarded' then 'discarded' else 'open' end
+        returning dead_letter as letter, xmax = 0 as is_new
     )
     insert into outbox (event_id, topic, key, payload, headers)
-    select l.dlq_id, 'media.processing.dlq', l.record_key, l.record_value,
-        dead_letter_headers(l::dead_letter, bury.pipeline_version, bury.image_digest, m.traceparent)
+    select (l.letter).dlq_id, 'media.processing.dlq', (l.letter).record_key,
+        (l.letter).record_value,
+        dead_letter_headers(l.letter, bury.pipeline_version, bury.image_digest, m.traceparent)
     from inserted l join media_asset m
-        on (m.asset_id, m.content_version) = (l.asset_id, l.content_version)
-    order by l.topic, l.kafka_partition, l.kafka_offset
+        on (m.asset_id, m.content_version) = ((l.letter).asset_id, (l.letter).content_version)
+    where l.is_new
+    order by (l.letter).topic, (l.letter).kafka_partition, (l.letter).kafka_offset
     on conflict (event_id) do nothing;
 end
 $$;
@@ -362,4 +374,6 @@ grant execute on function register(jsonb), reject(jsonb, text, text), claim(text
     derivatives_of(text[]), counts() to media_writer;
 grant execute on function derivatives_of(text[]), counts() to media_reader;
 
+reset search_path;
+reset role;
 notify pgrst, 'reload schema';

@@ -1,0 +1,47 @@
+# Everything runs from .venv, which is made from pyproject.toml and deploy/constraints.txt.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint bench constraints clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+venv: $(STAMP) ## Make .venv with everything in it
+
+$(STAMP): pyproject.toml deploy/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+		|| { echo "Python 3.11 or 3.12 is needed; name one with PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv \
+		|| { rm -rf .venv; echo "The venv module is missing: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint deploy/constraints.txt --editable '.[local,dev]'
+	@touch $(STAMP)
+
+demo: venv ## Run the main job on the embedded stack; KEEP=1 leaves it running
+	$(BIN)/media-pipeline demo $(if $(KEEP),--keep) $(if $(COUNT),--count $(COUNT))
+
+test: venv lint ## Run all checks and tests
+	$(BIN)/python -m pytest
+
+lint: venv ## Style, types, import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: venv ## Measure throughput against a bare loop and a plain worker
+	$(BIN)/python benchmarks/throughput.py
+
+constraints: ## Pin what a fresh environment resolves to now
+	rm -rf .venv-constraints
+	$(PYTHON) -m venv .venv-constraints
+	.venv-constraints/bin/python -m pip install --quiet --editable '.[local,dev]'
+	{ echo "# Every version that was tested together. Made by: make constraints"; \
+	  .venv-constraints/bin/python -m pip freeze --exclude-editable; } > deploy/constraints.txt
+	rm -rf .venv-constraints
+
+clean: ## Remove .venv and the embedded stack's data
+	rm -rf .venv .local

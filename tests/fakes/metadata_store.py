@@ -1,0 +1,203 @@
+"""The ledger in memory: the same choices, fences and idempotence as the SQL functions."""
+
+import copy
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from media_pipeline.domain.identity import dead_letter_id
+from media_pipeline.domain.ports import (
+    Arrival,
+    Claim,
+    LedgerCounts,
+    OutgoingEvent,
+    Recorded,
+    Registration,
+)
+
+DLQ = "media.processing.dlq"
+UNFINISHED = ("registered", "claimed", "retry")
+
+
+@dataclass
+class Row:
+    arrival: Arrival
+    sequence: int
+    status: str = "registered"
+    attempts: int = 0
+    fence: int = 0
+    run_id: str | None = None
+    root_run_id: str | None = None
+    recorded_fence: int | None = None
+    derivatives: dict[str, Any] = field(default_factory=dict)
+
+
+class FakeMetadataStore:
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], Row] = {}
+        self.letters: dict[str, dict] = {}
+        self.outbox: dict[str, OutgoingEvent] = {}
+        self.published: set[str] = set()
+        self._lock = threading.RLock()
+
+    def register(self, arrivals):
+        with self._lock:
+            before = set(self.rows)
+            answers = []
+            for arrival in arrivals:
+                asset, record = arrival.asset, arrival.record
+                key = (asset.asset_id, asset.content_version)
+                first = key not in self.rows
+                if first:
+                    self.rows[key] = Row(copy.deepcopy(arrival), len(self.rows))
+                row = self.rows[key]
+                same = row.arrival.record.coordinates == record.coordinates
+                others = any(one == key[0] and version != key[1] for one, version in before)
+                new = key not in before and same
+                status = "registered" if key not in before else row.status
+                answers.append(Registration(*key, new, others, same, status))
+            return answers
+
+    def reject(self, messages, pipeline_version):
+        with self._lock:
+            new = 0
+            for message in messages:
+                record = message.record
+                dlq_id = dead_letter_id(record.coordinates, "", message.stage, message.code)
+                if dlq_id not in self.letters:
+                    new += 1
+                    self.letters[dlq_id] = {"state": "open", "asset": None, "attempts": 1}
+                    self._send_letter(
+                        dlq_id, record, message.stage, message.code, message.message, {}
+                    )
+            return new
+
+    def claim(self, run_id, root_run_id, asset_ids):
+        with self._lock:
+            answers = []
+            for asset_id in asset_ids:
+                rows = [row for key, row in self.rows.items() if key[0] == asset_id]
+                if not rows:
+                    continue
+
+                def rank(row, run_id=run_id, root_run_id=root_run_id):
+                    if row.run_id == run_id:
+                        first = 0
+                    elif row.root_run_id == root_run_id and row.status in ("claimed", "retry"):
+                        first = 1
+                    elif row.status in ("registered", "retry"):
+                        first = 2
+                    else:
+                        first = 3 if row.status == "claimed" else 4
+                    oldest = row.sequence if row.status in UNFINISHED else -row.sequence
+                    return first, oldest
+
+                row = min(rows, key=rank)
+                previous = row.status
+                if row.run_id != run_id:
+                    row.fence += 1
+                    row.attempts += 1
+                    row.run_id, row.root_run_id = run_id, root_run_id
+                    if row.status in ("registered", "retry"):
+                        row.status = "claimed"
+                answers.append(Claim(row.arrival.asset, row.fence, row.attempts, previous))
+            return answers
+
+    def record(self, run_id, results, pipeline_version):
+        with self._lock:
+            return [self._record(run_id, result, pipeline_version) for result in results]
+
+    def _record(self, run_id, result, pipeline_version):
+        key = (result.asset_id, result.content_version)
+        row = self.rows.get(key)
+        if row is None:
+            return Recorded(*key, accepted=False, reason="unknown")
+        if row.fence != result.fence or row.run_id != run_id:
+            return Recorded(*key, accepted=False, reason="stale_fence")
+        if row.recorded_fence == result.fence and row.status != "retry":
+            return Recorded(*key, accepted=True, reason="ok")
+        row.recorded_fence = result.fence
+        row.status = result.verdict.status
+        for derivative in result.derivatives:
+            row.derivatives[derivative.kind] = derivative
+        if result.verdict.status in ("complete", "partial"):
+            if result.event:
+                self.outbox.setdefault(result.event.event_id, result.event)
+            for letter in self.letters.values():
+                if letter["asset"] == key and letter["state"] == "open":
+                    letter["state"] = "replayed"
+        elif result.verdict.status == "dead_lettered" and result.dead_letter:
+            letter = result.dead_letter
+            known = self.letters.get(letter.dlq_id)
+            self.letters[letter.dlq_id] = {
+                "state": "open",
+                "asset": key,
+                "attempts": row.attempts,
+            }
+            if known is None:
+                extra = {"asset_id": key[0], "content_version": key[1], "run_id": run_id}
+                self._send_letter(
+                    letter.dlq_id,
+                    row.arrival.record,
+                    letter.stage,
+                    letter.code,
+                    letter.message,
+                    extra,
+                    row.attempts,
+                    pipeline_version,
+                )
+        return Recorded(*key, accepted=True, reason="ok")
+
+    def _send_letter(
+        self, dlq_id, record, stage, code, message, extra, attempts=1, pipeline_version="0"
+    ):
+        headers = {
+            "dlq.schema": "1",
+            "dlq.id": dlq_id,
+            **extra,
+            "pipeline_version": pipeline_version,
+            "orig.topic": record.topic,
+            "orig.partition": str(record.partition),
+            "orig.offset": str(record.offset),
+            "orig.timestamp": str(record.timestamp_ms),
+            "error.class": "permanent",
+            "error.code": code,
+            "error.stage": stage,
+            "error.message": message,
+            "attempts": str(attempts),
+            "first_failed_at": "2026-01-01T00:00:00.000Z",
+            "last_failed_at": "2026-01-01T00:00:00.000Z",
+            "image.digest": "unknown",
+            "replay.count": "0",
+        }
+        packed = [(name, value.encode()) for name, value in headers.items()]
+        packed += [(f"orig.header.{name}", value) for name, value in record.headers]
+        event = OutgoingEvent(dlq_id, DLQ, record.key, record.value, tuple(packed))
+        self.outbox.setdefault(dlq_id, event)
+
+    def unpublished(self, limit):
+        with self._lock:
+            waiting = [one for key, one in self.outbox.items() if key not in self.published]
+            return waiting[:limit]
+
+    def mark_published(self, event_ids):
+        with self._lock:
+            self.published.update(event_ids)
+
+    def derivatives(self, asset_ids):
+        found = []
+        for asset_id in asset_ids:
+            rows = [row for key, row in self.rows.items() if key[0] == asset_id]
+            if rows:
+                newest = max(rows, key=lambda row: row.sequence)
+                found += [newest.derivatives[kind] for kind in sorted(newest.derivatives)]
+        return found
+
+    def counts(self):
+        by_status: dict[str, int] = {}
+        for row in self.rows.values():
+            by_status[row.status] = by_status.get(row.status, 0) + 1
+        rejected = sum(letter["asset"] is None for letter in self.letters.values())
+        return LedgerCounts(by_status, rejected, len(self.unpublished(10**9)))
+
+    def probe(self) -> None: ...
