@@ -26,10 +26,12 @@ _MAX_PARTITION_BYTES = 4 * 1024 * 1024
 
 def client_options(settings: KafkaSettings, credentials: CredentialSource) -> dict[str, Any]:
     """Connection options that consumer, producer and admin share. Holds secrets: never log it."""
+    bound = int(settings.request_timeout_seconds * 1000)
     options: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap_servers.split(","),
         "security_protocol": settings.security_protocol,
-        "request_timeout_ms": int(settings.request_timeout_seconds * 1000),
+        "request_timeout_ms": bound,
+        "bootstrap_timeout_ms": bound,
         "client_id": settings.group_id,
     }
     if settings.ssl_cafile:
@@ -275,6 +277,8 @@ class KafkaEventSink:
                 **client_options(self._settings, self._credentials),
                 acks="all",
                 retries=5,
+                max_block_ms=int(self._settings.request_timeout_seconds * 1000),
+                delivery_timeout_ms=int(self._settings.request_timeout_seconds * 3000),
                 allow_auto_create_topics=False,
                 **batching,
                 **({"enable_idempotence": False} if self._settings.unbatched else {}),

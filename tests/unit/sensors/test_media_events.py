@@ -1,0 +1,233 @@
+"""One tick after another: which runs are asked for, what is dead-lettered, what is refused."""
+
+import json
+
+import dagster as dg
+import pytest
+
+from media_pipeline.batch_tags import (
+    DIGEST_TAG,
+    LANE_TAG,
+    PARTITION_TAG,
+    PRIORITY_TAG,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    SIZE_TAG,
+)
+from media_pipeline.domain.identity import batch_digest
+from media_pipeline.errors import SystemicError
+from media_pipeline.jobs import ENRICH_MEDIA_JOB
+from media_pipeline.settings import BatchSettings, Settings
+from sensors.media_events import evaluate
+from tests.fakes.event_log import FakeEventLog
+from tests.fakes.metadata_store import FakeMetadataStore
+
+TOPIC = "media.ingested.v1"
+SETTINGS = Settings(batch=BatchSettings(min_keys=2, max_keys=10, assumed_seconds_per_asset=6))
+
+
+class World:
+    """A topic of three Kafka partitions, a ledger, a Dagster instance and a cursor."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+        self.log = FakeEventLog()
+        self.log.create(TOPIC, 3)
+        self.ledger = FakeMetadataStore()
+        self.cursor: str | None = None
+
+    def send(self, asset_id: str, version: str = "1", **fields) -> None:
+        message = {
+            "event_id": f"{asset_id}-{version}", "occurred_at": "t", "asset_id": asset_id,
+            "bucket": "media", "object_key": "k", "etag": version, **fields,
+        }  # fmt: skip
+        self.send_bytes(asset_id, json.dumps(message).encode())
+
+    def send_bytes(self, key: str, value: bytes) -> None:
+        self.log.append(TOPIC, len(key) % 3, key.encode(), value)
+
+    def tick(self, *, persist: bool = True, settings: Settings = SETTINGS):
+        context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor)
+        result = evaluate(context, self.log, self.ledger, settings)
+        if persist and isinstance(result, dg.SensorResult):
+            self.cursor = result.cursor
+        return result
+
+    def keys(self) -> list[str]:
+        return list(self.instance.get_dynamic_partitions("media_asset"))
+
+
+@pytest.fixture
+def world():
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield World(instance)
+
+
+def test_an_empty_topic_says_position_and_lag(world):
+    result = world.tick()
+    assert isinstance(result, dg.SkipReason)
+    assert "0@0, 1@0, 2@0; lag 0" in result.skip_message
+
+
+def test_new_assets_become_one_range_run(world):
+    for name in ("a", "bb", "ccc"):
+        world.send(name)
+    (request,) = world.tick().run_requests
+    keys = world.keys()
+    assert sorted(keys) == ["a", "bb", "ccc"]
+    assert (request.tags[RANGE_START_TAG], request.tags[RANGE_END_TAG]) == (keys[0], keys[-1])
+    assert (request.tags[DIGEST_TAG], request.tags[SIZE_TAG]) == (batch_digest(keys), "3")
+    assert request.tags[LANE_TAG] == "live"
+    assert request.run_config == {}
+    assert isinstance(world.tick(), dg.SkipReason)
+
+
+def test_a_large_backlog_becomes_even_contiguous_ranges(world):
+    for number in range(25):
+        world.send(f"asset-{number:02d}")
+    requests = world.tick().run_requests
+    keys = world.keys()
+    sizes = [int(request.tags[SIZE_TAG]) for request in requests]
+    assert sizes == [9, 9, 7]
+    start = 0
+    for request, size in zip(requests, sizes, strict=True):
+        assert request.tags[DIGEST_TAG] == batch_digest(keys[start : start + size])
+        start += size
+    assert len({request.run_key for request in requests}) == 3
+
+
+def test_a_tick_that_died_is_repeated_with_the_same_run_keys_and_no_second_key(world):
+    for name in ("a", "bb"):
+        world.send(name)
+    first = world.tick(persist=False)
+    second = world.tick()
+    assert world.keys() == ["bb", "a"] or world.keys() == ["a", "bb"]
+    # The repeated tick cannot know whether the keys were added: it names them one by one.
+    (request,) = second.run_requests
+    assert sorted(request.run_config["resources"]["batch"]["config"]["partition_keys"]) == [
+        "a",
+        "bb",
+    ]
+    covered = [one.run_key.split("#")[0] for one in (first.run_requests[0], request)]
+    assert covered[0] == covered[1]
+
+
+def test_a_redelivery_is_recognised(world):
+    world.send("a")
+    world.tick()
+    world.send("a")
+    result = world.tick()
+    assert result.run_requests in ([], None)
+    assert "1 duplicates" in result.skip_reason.skip_message
+    assert json.loads(world.cursor)["positions"][TOPIC]["1"] == 2
+
+
+def test_the_same_version_twice_in_one_tick_is_one(world):
+    world.send("a")
+    world.send("a")
+    (request,) = world.tick().run_requests
+    assert request.tags[SIZE_TAG] == "1"
+
+
+def test_two_versions_in_one_tick_go_to_two_runs(world):
+    world.send("a", "1")
+    world.send("a", "2")
+    world.send("b", "1")
+    first, second = world.tick().run_requests
+    assert (first.tags[SIZE_TAG], RANGE_START_TAG in first.tags) == ("2", True)
+    assert second.run_config["resources"]["batch"]["config"]["partition_keys"] == ["a"]
+    assert second.tags[PARTITION_TAG] == "a"
+
+
+def test_an_asset_ingested_again_goes_as_a_set_run(world):
+    world.send("a")
+    world.tick()
+    world.send("a", "2")
+    world.send("b")
+    fresh, again = world.tick().run_requests
+    assert fresh.tags[RANGE_START_TAG] == "b"
+    assert again.run_config["resources"]["batch"]["config"]["partition_keys"] == ["a"]
+
+
+def test_invalid_messages_are_dead_lettered_and_passed(world):
+    world.send("a")
+    world.send_bytes("x", b'{"cut')
+    result = world.tick()
+    assert len(result.run_requests) == 1
+    (event,) = world.ledger.unpublished(10)
+    assert event.payload == b'{"cut'
+    assert isinstance(world.tick(), dg.SkipReason)
+
+
+def test_a_tick_of_invalid_messages_alone_moves_on(world):
+    world.send_bytes("x", b"nonsense")
+    result = world.tick()
+    assert "1 rejected" in result.skip_reason.skip_message
+    assert isinstance(world.tick(), dg.SkipReason)
+    assert world.ledger.counts().rejected == 1
+
+
+def test_a_bad_producer_stops_the_sensor_and_nothing_is_lost(world):
+    for number in range(30):
+        world.send_bytes(f"x{number}", b"nonsense")
+    with pytest.raises(SystemicError) as caught:
+        world.tick()
+    assert caught.value.code == "invalid_ratio"
+    assert "30 of 30" in str(caught.value)
+    assert (world.ledger.counts().rejected, world.cursor) == (0, None)
+    # Raising the limit dead-letters them after all.
+    lenient = Settings(batch=BatchSettings(max_invalid_ratio=1.0))
+    world.tick(settings=lenient)
+    assert world.ledger.counts().rejected == 30
+
+
+def test_the_persisted_cursor_is_mirrored_on_the_next_tick(world):
+    world.send("a")
+    world.tick()
+    assert TOPIC not in world.log.committed
+    world.tick()
+    assert world.log.committed[TOPIC] == {0: 0, 1: 1, 2: 0}
+    world.log.refuse_commits = True
+    world.send("b")
+    assert len(world.tick().run_requests) == 1
+
+
+def test_too_many_unfinished_runs_leave_the_backlog_in_the_topic(world):
+    settings = Settings(batch=BatchSettings(max_in_flight_runs=1))
+    world.instance.add_run(
+        dg.DagsterRun(job_name=ENRICH_MEDIA_JOB, status=dg.DagsterRunStatus.STARTED)
+    )
+    world.send("a")
+    world.send("b")
+    result = world.tick(settings=settings)
+    assert isinstance(result, dg.SkipReason)
+    assert "1 runs are unfinished" in result.skip_message
+    assert "2 wait" in result.skip_message
+    assert world.keys() == []
+
+
+def test_backfill_messages_take_the_slow_lane(world):
+    world.send("a", priority="backfill")
+    (request,) = world.tick().run_requests
+    assert request.tags[LANE_TAG] == "backfill"
+    assert int(request.tags[PRIORITY_TAG]) < 0
+
+
+def test_lost_offsets_stop_the_sensor(world):
+    world.send("a")
+    world.tick()
+    world.send("a", "2")
+    world.log.expire(TOPIC, 1, 2)
+    with pytest.raises(SystemicError) as caught:
+        world.tick()
+    assert caught.value.code == "offset_out_of_range"
+
+
+def test_a_tick_reads_a_bounded_number(world):
+    settings = Settings(batch=BatchSettings(max_messages_per_tick=10))
+    for number in range(25):
+        world.send(f"a{number}")
+    sizes = []
+    while not isinstance(result := world.tick(settings=settings), dg.SkipReason):
+        sizes.append(sum(int(one.tags[SIZE_TAG]) for one in result.run_requests))
+    assert sizes == [10, 10, 5]
