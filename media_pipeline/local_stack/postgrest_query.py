@@ -61,6 +61,7 @@ def select_sql(table: Table, parts: Parts) -> tuple[sql.Composed, list[Any]]:
 
 
 def count_sql(table: Table, parts: Parts) -> tuple[sql.Composed, list[Any]]:
+    """How many rows the filters leave, whatever the limit."""
     where, values = where_sql(table, list(parts))
     return sql.SQL("select count(*) from {}{}").format(table.identifier, where), values
 

@@ -1,0 +1,268 @@
+"""The main job on real servers: sensor, daemon, runs, ledger, objects, events, backfill.
+
+One Dagster for the whole module; the tests build on each other's data, never on order within
+what they assert.
+"""
+
+import json
+import time
+from collections import Counter
+
+import pytest
+
+from media_pipeline.cli.dagster_process import DagsterApi, running_dagster
+from media_pipeline.cli.producer import announce, upload
+from media_pipeline.cli.world import World
+from media_pipeline.contracts.asset_enriched import parse_asset_enriched
+from media_pipeline.contracts.dead_letter import read_dead_letter
+from media_pipeline.domain.media_asset import MessageRecord
+from media_pipeline.domain.ports import OutgoingEvent
+from media_pipeline.local_stack.ports import free_port
+from media_pipeline.local_stack.sample_media import generate
+
+pytestmark = pytest.mark.timeout(420)
+SETTLE_SECONDS = 240
+
+
+@pytest.fixture(scope="module")
+def world(stack):
+    return World(stack.settings())
+
+
+@pytest.fixture(scope="module")
+def dagster(stack, world):
+    with running_dagster(stack, free_port()) as api:
+        yield api
+
+
+def wait_until(answer, what: str):
+    """Ask until `answer()` is true; there is no event to wait for across processes."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not (found := answer()):
+        assert time.monotonic() < deadline, f"not within {SETTLE_SECONDS} s: {what}"
+        time.sleep(0.3)
+    return found
+
+
+def outcomes(world, asset_ids) -> dict[str, Counter]:
+    rows = world.metadata_store.derivatives(list(asset_ids))
+    found: dict[str, Counter] = {}
+    for row in rows:
+        found.setdefault(row.asset_id, Counter())[str(row.code)] += 1
+    return found
+
+
+def read_topic(world, topic: str) -> list[MessageRecord]:
+    poll = world.event_source.poll(topic, {}, max_records=100_000, deadline_seconds=20)
+    return list(poll.records)
+
+
+def ended(world, asset_ids) -> bool:
+    counts = world.metadata_store.counts()
+    busy = sum(counts.by_status.get(name, 0) for name in ("registered", "claimed", "retry"))
+    return (
+        len(outcomes(world, asset_ids)) == len(set(asset_ids))
+        and not busy
+        and not counts.unpublished
+    )
+
+
+def events_of(world, topic: str, asset_id: str) -> list[MessageRecord]:
+    return [r for r in read_topic(world, topic) if r.key == asset_id.encode()]
+
+
+@pytest.fixture(scope="module")
+def samples(world, dagster):
+    """Forty made-up media, a redelivery and an invalid message, all through the pipeline."""
+    samples = list(generate(40, seed=7))
+    uploads = [
+        upload(world, one.asset_id, one.filename, one.data, one.content_type) for one in samples
+    ]
+    announce(world, uploads)
+    announce(world, uploads[:3])
+    invalid = b'{"asset_id": "cut o'
+    topic = world.settings.kafka.ingested_topic
+    world.event_sink.publish([OutgoingEvent("invalid", topic, b"invalid-1", invalid)])
+    wait_until(lambda: ended(world, [one.asset_id for one in samples]), "40 media assets")
+    return samples
+
+
+def test_every_media_asset_ends_as_it_must_exactly_once(world, dagster, samples):
+    enriched = read_topic(world, world.settings.kafka.enriched_topic)
+    dead = [
+        read_dead_letter(record)
+        for record in read_topic(world, world.settings.kafka.dead_letter_topic)
+    ]
+    events = {}
+    for record in enriched:
+        body = parse_asset_enriched(record.value)
+        assert body["asset_id"] not in events, "an enriched event came twice"
+        events[body["asset_id"]] = body["outcome"]
+    buried = Counter(letter.headers.get("asset_id") for letter in dead)
+    for sample in samples:
+        ends = [events.get(sample.asset_id), "dead_lettered" if buried[sample.asset_id] else None]
+        assert [end for end in ends if end] == [sample.expected], sample.asset_id
+    assert max(buried.values()) == 1
+
+
+def test_dead_letters_carry_the_original_bytes_and_a_reason(world, dagster, samples):
+    letters = [
+        read_dead_letter(record)
+        for record in read_topic(world, world.settings.kafka.dead_letter_topic)
+    ]
+    reasons = {letter.headers.get("asset_id"): letter.headers["error.code"] for letter in letters}
+    by_recipe = {
+        sample.asset_id.rsplit("-", 1)[1]: reasons[sample.asset_id]
+        for sample in samples
+        if sample.expected == "dead_lettered"
+    }
+    assert by_recipe == {
+        "encrypted": "encrypted", "truncated": "invalid", "garbage": "invalid",
+        "bomb": "too_large", "empty": "empty",
+    }  # fmt: skip
+    (malformed,) = [one for one in letters if one.headers["error.code"] == "malformed_json"]
+    assert malformed.original.value == b'{"asset_id": "cut o'
+    assert malformed.original.key == b"invalid-1"
+
+
+def test_objects_are_where_the_ledger_says(world, dagster, samples):
+    import hashlib
+
+    rows = world.metadata_store.derivatives([one.asset_id for one in samples])
+    stored = [part for row in rows for part in row.artifacts]
+    assert len(stored) > 100
+    for part in stored[::7]:
+        data = world.object_store.get(part.object_key)
+        assert (hashlib.sha256(data).hexdigest(), len(data)) == (part.digest, part.size_bytes)
+
+
+def partition_statuses(api: DagsterApi, asset: str) -> dict[str, set[str]]:
+    node = api.query(
+        "query($a:[AssetKeyInput!]){assetNodes(assetKeys:$a){assetPartitionStatuses{"
+        "... on DefaultPartitionStatuses{materializedPartitions failedPartitions"
+        " unmaterializedPartitions materializingPartitions}}}}",
+        {"a": [{"path": [asset]}]},
+    )["assetNodes"][0]["assetPartitionStatuses"]
+    return {name: set(keys) for name, keys in node.items()}
+
+
+def test_dagster_shows_exactly_the_enriched_as_materialized(world, dagster, samples):
+    good = {one.asset_id for one in samples if one.expected != "dead_lettered"}
+    bad = {one.asset_id for one in samples if one.expected == "dead_lettered"}
+    statuses = partition_statuses(dagster, "enrichment")
+    assert good <= statuses["materializedPartitions"]
+    assert not bad & statuses["materializedPartitions"]
+    assert bad <= statuses["failedPartitions"] | statuses["unmaterializedPartitions"]
+    assert set(dagster.run_statuses()) == {"SUCCESS"}, "bad media must not turn a run red"
+
+
+def test_a_materialization_shows_sizes_a_link_and_a_picture(dagster, samples):
+    photo = next(one for one in samples if one.asset_id.endswith("photo"))
+    (event,) = dagster.query(
+        "query($a:AssetKeyInput!,$p:[String!]){assetOrError(assetKey:$a){... on Asset{"
+        "assetMaterializations(partitions:$p,limit:1){metadataEntries{label __typename"
+        " ... on MarkdownMetadataEntry{mdStr} ... on UrlMetadataEntry{url}"
+        " ... on IntMetadataEntry{intValue}}}}}}",
+        {"a": {"path": ["thumbnails"]}, "p": [photo.asset_id]},
+    )["assetOrError"]["assetMaterializations"]
+    entries = {entry["label"]: entry for entry in event["metadataEntries"]}
+    assert entries["preview"]["mdStr"].startswith("![preview](data:image/webp;base64,")
+    assert entries["object 512.webp"]["url"].endswith("/512.webp")
+    assert entries["stored_bytes"]["intValue"] > 1000
+    assert {"batch_outcomes", "batch_seconds", "content_digest", "fingerprint"} <= set(entries)
+
+
+def backfill(api: DagsterApi, assets: list[str], keys: list[str]) -> str:
+    launched = api.query(
+        "mutation($p:LaunchBackfillParams!){launchPartitionBackfill(backfillParams:$p){__typename"
+        " ... on LaunchBackfillSuccess{backfillId} ... on PythonError{message}}}",
+        {
+            "p": {
+                "partitionNames": keys,
+                "assetSelection": [{"path": [asset]} for asset in assets],
+                "title": "replay",
+            }
+        },
+    )["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+
+    def status() -> str | None:
+        found = api.query(
+            "query($i:String!){partitionBackfillOrError(backfillId:$i){"
+            "... on PartitionBackfill{status}}}",
+            {"i": launched["backfillId"]},
+        )["partitionBackfillOrError"]["status"]
+        return found if found.startswith("COMPLETED") or found in ("FAILED", "CANCELED") else None
+
+    return wait_until(status, "the backfill")
+
+
+def test_a_backfill_of_finished_work_duplicates_nothing(world, dagster, samples):
+    keys = [one.asset_id for one in samples if one.expected == "complete"][:6]
+    objects = world.object_store.list_keys("derived/")
+    events = len(read_topic(world, world.settings.kafka.enriched_topic))
+    assert backfill(dagster, ["text", "thumbnails", "enrichment"], keys) == "COMPLETED_SUCCESS"
+    wait_until(lambda: not world.metadata_store.counts().unpublished, "the outbox")
+    assert world.object_store.list_keys("derived/") == objects
+    assert len(read_topic(world, world.settings.kafka.enriched_topic)) == events
+
+
+def test_a_mended_upload_is_enriched_after_its_dead_letter(world, dagster, samples):
+    broken = next(one for one in samples if one.asset_id.endswith("truncated"))
+    whole = next(one for one in samples if one.asset_id.endswith("report"))
+    again = upload(world, broken.asset_id, "mended.pdf", whole.data, "application/pdf")
+    announce(world, [again])
+    topic = world.settings.kafka.enriched_topic
+    wait_until(lambda: events_of(world, topic, broken.asset_id), "the mended media asset")
+    assert outcomes(world, [broken.asset_id])[broken.asset_id] == Counter(ok=2)
+    statuses = partition_statuses(dagster, "enrichment")
+    assert broken.asset_id in statuses["materializedPartitions"]
+
+
+def message(asset_id: str, **fields) -> OutgoingEvent:
+    body = {
+        "event_id": f"event-{asset_id}", "occurred_at": "2026-01-01T00:00:00Z",
+        "asset_id": asset_id, "bucket": "media", "object_key": f"uploads/{asset_id}", **fields,
+    }  # fmt: skip
+    return OutgoingEvent(
+        asset_id, "media.ingested.v1", asset_id.encode(), json.dumps(body).encode()
+    )
+
+
+def test_bad_events_have_named_ends_and_spare_their_neighbours(world, dagster, samples):
+    """Missing object, changed object, oversized object, wrong type, one good neighbour."""
+    store = world.object_store
+    text = b"A perfectly good note."
+    for name, data in (
+        ("bad-changed", text),
+        ("bad-large", b"x" * (world.settings.object_store.max_object_bytes + 1)),
+        ("good-mislabelled", text),
+        ("good-neighbour", text),
+    ):
+        store.upload("media", f"uploads/{name}", data, "text/plain")
+    world.event_sink.publish(
+        [
+            message("bad-missing"),
+            message("bad-changed", etag="0" * 32),
+            message("bad-large"),
+            message("good-mislabelled", content_type="image/png"),
+            message("good-neighbour"),
+        ]
+    )
+    names = ["bad-missing", "bad-changed", "bad-large", "good-mislabelled", "good-neighbour"]
+    wait_until(lambda: ended(world, names), "five media assets")
+    found = outcomes(world, names)
+    assert found["bad-missing"] == Counter(object_missing=2)
+    assert found["bad-changed"] == Counter(object_changed=2)
+    assert found["bad-large"] == Counter(too_large=2)
+    assert found["good-mislabelled"] == Counter(ok=1, not_applicable=1)
+    assert found["good-neighbour"] == Counter(ok=1, not_applicable=1)
+    (row,) = [r for r in world.metadata_store.derivatives(["good-mislabelled"]) if r.kind == "text"]
+    assert row.attributes["media_type"] == "text/plain"
+    assert row.attributes["declared_type"] == "image/png"
+    dead = {
+        read_dead_letter(record).headers.get("asset_id")
+        for record in read_topic(world, world.settings.kafka.dead_letter_topic)
+    }
+    assert set(names[:3]) <= dead
+    assert not set(names[3:]) & dead
