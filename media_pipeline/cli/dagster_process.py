@@ -13,7 +13,7 @@ from typing import Any
 
 from media_pipeline.errors import SystemicError
 from media_pipeline.local_stack.process import ServerProcess
-from media_pipeline.local_stack.stack import RunningStack
+from media_pipeline.local_stack.stack import RunningStack, note_server
 
 #: Materializations of a batch are written in chunks of this many events.
 EVENT_BATCH_SIZE = "1000"
@@ -153,6 +153,7 @@ def running_dagster(
                     code="dagster_not_ready",
                 )
             time.sleep(0.3)
+        note_server(stack.data_dir, server, environment)
         yield api
     finally:
         server.stop()

@@ -1,11 +1,12 @@
-"""`ingest` and `show`: put one file through the pipeline by hand and see how it ended."""
+"""`ingest`, `show`, `dead-letters`: put one file through by hand and see how it ended."""
 
 from __future__ import annotations
 
 import mimetypes
 import re
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,6 +14,12 @@ from rich.table import Table
 
 from media_pipeline.domain.media_asset import ASSET_ID_PATTERN
 from media_pipeline.errors import PermanentError
+
+if TYPE_CHECKING:
+    from media_pipeline.cli.producer import Upload
+    from media_pipeline.cli.world import World
+
+WAIT_SECONDS = 180
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +34,9 @@ def ingest(
     asset_id: Annotated[
         str | None, typer.Option(help="Media asset id; default: from the file name.")
     ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until each has ended and its event is published.")
+    ] = False,
 ) -> None:
     """Upload files to the media bucket and announce each on media.ingested.v1."""
     from media_pipeline.cli.producer import announce, upload  # quick --help
@@ -42,8 +52,30 @@ def ingest(
         name = asset_id or asset_id_of(file)
         uploads.append(upload(world, name, file.name, file.read_bytes(), content_type))
     announce(world, uploads)
+    if wait:
+        _wait_for(world, uploads)
     for one in uploads:
         print(one.asset.asset_id)
+
+
+def _wait_for(world: World, uploads: list[Upload]) -> None:
+    """Until the ledger has an outcome of every upload and the outbox is empty."""
+    from media_pipeline.errors import TransientError
+
+    wanted = {(one.asset.asset_id, one.asset.content_version) for one in uploads}
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        rows = world.metadata_store.derivatives([asset_id for asset_id, _ in wanted])
+        ended = {(row.asset_id, row.content_version) for row in rows}
+        if wanted <= ended and not world.metadata_store.counts().unpublished:
+            return
+        if time.monotonic() > deadline:
+            raise TransientError(
+                f"{len(wanted - ended)} of {len(wanted)} have not ended after {WAIT_SECONDS} s.",
+                remedy="is Dagster running? `media-pipeline status` says so.",
+                code="not_ended",
+            )
+        time.sleep(0.3)
 
 
 def asset_id_of(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""`up`, `down`, `status`, `env`: the embedded stack from the command line."""
+"""`up`, `down`, `status`, `env`: the embedded stack and Dagster from the command line."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,8 @@ from rich.table import Table
 
 DataDir = Annotated[Path, typer.Option("--data-dir", help="Where the embedded stack keeps data.")]
 DEFAULT_DATA_DIR = Path(".local")
+#: Holds the pid of the process that has everything up that was asked for.
+READY_FILE = "ready"
 
 
 def register(app: typer.Typer) -> None:
@@ -31,17 +34,27 @@ def register(app: typer.Typer) -> None:
 def up(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     detach: Annotated[bool, typer.Option("--detach", help="Run in the background.")] = False,
+    servers_only: Annotated[bool, typer.Option("--servers-only", help="Without Dagster.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI; 0 = any free one.")] = 0,
 ) -> None:
-    """Start the embedded servers and keep them until Ctrl-C."""
+    """Start the embedded servers and Dagster, and keep them until Ctrl-C."""
     console = Console()
     if detach:
-        _up_detached(data_dir, console)
+        _up_detached(data_dir, servers_only, port, console)
         return
-    from media_pipeline.local_stack.stack import embedded_stack  # quick --help
+    from media_pipeline.cli.dagster_process import running_dagster
+    from media_pipeline.local_stack.ports import free_port
+    from media_pipeline.local_stack.stack import embedded_stack
 
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with embedded_stack(data_dir, on_event=console.print):
+        with ExitStack() as running:
+            stack = running.enter_context(embedded_stack(data_dir, on_event=console.print))
+            if not servers_only:
+                running.enter_context(running_dagster(stack, port or free_port()))
+            ready = data_dir / READY_FILE
+            ready.write_text(str(os.getpid()))
+            running.callback(ready.unlink, missing_ok=True)
             _print_status(_state(data_dir), console)
             console.print('In another shell: eval "$(media-pipeline env)". Ctrl-C stops it.')
             signal.pause()
@@ -53,17 +66,16 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _up_detached(data_dir: Path, console: Console) -> None:
-    log = data_dir / "logs" / "up.log"
+def _up_detached(data_dir: Path, servers_only: bool, port: int, console: Console) -> None:
+    log, ready = data_dir / "logs" / "up.log", data_dir / READY_FILE
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [
-        sys.executable, "-m", "media_pipeline.cli.main", "up", "--data-dir", str(data_dir)
-    ]  # fmt: skip
+    command = [sys.executable, "-m", "media_pipeline.cli.main", "up", "--port", str(port)]
+    command += ["--data-dir", str(data_dir), *(["--servers-only"] if servers_only else [])]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603  # ourselves
             command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
         )
-    while not (data_dir / "stack.json").exists():
+    while not (ready.exists() and ready.read_text() == str(process.pid)):
         if process.poll() is not None:
             console.print(log.read_text(), highlight=False, markup=False)
             raise typer.Exit(process.returncode or 1)

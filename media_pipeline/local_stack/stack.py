@@ -182,6 +182,15 @@ def _exclusive(data_dir: Path) -> Iterator[None]:
         yield
 
 
+def note_server(data_dir: Path, server: ServerProcess, environment: Mapping[str, str]) -> None:
+    """Tell other shells of a server that runs beside the stack, and of its variables."""
+    file = data_dir / STATE_FILE
+    state = json.loads(file.read_text())
+    state["servers"][server.name] = {"pid": server.pid, "log": str(server.log_file)}
+    state["environment"].update(environment)
+    write_private(file, json.dumps(state, indent=1))
+
+
 def _write_state(stack: RunningStack) -> None:
     """For other shells: `status`, `down`, `env`. Holds the vault token, so it is private."""
     state = {

@@ -19,9 +19,10 @@ ASSET = MediaAsset("a-1", "sha256:1", SourceObject("media", "k"), "e", "t", trac
 
 
 def row(kind, code, *parts):
+    why = "" if parts else "why"
     return Derivative(
-        "a-1", "sha256:1", 1, kind, f"{kind}-1", "d", 9, code, "" if parts else "why", parts, {"n": 1}, 0.1
-    )  # fmt: skip
+        "a-1", "sha256:1", 1, kind, f"{kind}-1", "d", 9, code, why, parts, {"n": 1}, 0.1
+    )
 
 
 def build(status="complete"):

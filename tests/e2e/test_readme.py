@@ -1,0 +1,76 @@
+"""Every command of the README is run here, by CI, or is the one that runs this."""
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+#: Run elsewhere: `make test` runs this very test; `make venv` is its prerequisite.
+BY_CI = {"make test", "make venv", 'export PATH="$PWD/.venv/bin:$PATH"'}
+
+
+def test_every_block_is_known():
+    assert len(BLOCKS) == 4
+    assert BLOCKS[0].strip() == "make demo"
+    assert BLOCKS[3].strip() == "make test"
+
+
+@pytest.mark.timeout(400)
+def test_publish_and_poison(tmp_path):
+    """The two middle blocks as one shell session, on data of their own."""
+    lines = [line for block in BLOCKS[1:3] for line in block.splitlines() if line not in BY_CI]
+    script = "\n".join(line.replace("/tmp/", f"{tmp_path}/") for line in lines)
+    environment = {**os.environ, "PATH": f"{Path(os.sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    output = re.sub(r"\s+", " ", done.stdout)
+    assert "postgresql" in output
+    assert "minutes.txt" in output
+    assert "1 dead letters in media.processing.dlq" in output
+    assert "letter.pdf" in output
+    assert "invalid" in output
+    assert "stopped" in output
+
+
+@pytest.mark.timeout(600)
+def test_demo_accounts_for_everything_and_a_second_run_duplicates_nothing(tmp_path):
+    """`make demo` is this command; here smaller, twice on the same data."""
+    command = [str(Path(os.sys.executable).with_name("media-pipeline")), "demo", "--count", "45"]
+    for run in ("first", "second"):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Every message accounted for" in done.stdout
+        recognised = re.search(r"(\d+) of these media assets were enriched before", done.stdout)
+        assert bool(recognised) is (run == "second")
+    assert recognised.group(1) == "45"
+    text = re.sub(r"\s+", " ", done.stdout)
+    assert "nothing was duplicated (0 new objects, 0 new events)" in text
+
+
+@pytest.mark.timeout(300)
+def test_demo_keep_stays_until_it_is_told_to_stop(tmp_path):
+    command = [str(Path(os.sys.executable).with_name("media-pipeline")), "demo"]
+    process = subprocess.Popen(
+        [*command, "--count", "5", "--keep"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if "Everything keeps running" in line:
+            break
+    assert process.poll() is None, "".join(seen)
+    status = subprocess.run([command[0], "status"], cwd=tmp_path, check=False)
+    assert status.returncode == 0
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    gone = subprocess.run([command[0], "status"], cwd=tmp_path, check=False)
+    assert gone.returncode == 1
