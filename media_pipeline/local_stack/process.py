@@ -19,7 +19,7 @@ from media_pipeline.errors import SystemicError
 
 _PR_SET_PDEATHSIG = 1
 #: Kept from our own environment: what programs need to find libraries and their language.
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "VIRTUAL_ENV", "SSL_CERT_FILE")
+_PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "SSL_CERT_FILE")
 
 
 class ServerProcess:

@@ -19,9 +19,17 @@ from media_pipeline.domain.media_asset import MessageRecord
 from media_pipeline.domain.ports import OutgoingEvent
 from media_pipeline.local_stack.ports import free_port
 from media_pipeline.local_stack.sample_media import generate
+from media_pipeline.local_stack.stack import embedded_stack
 
 pytestmark = pytest.mark.timeout(420)
 SETTLE_SECONDS = 240
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """A stack of its own: here every row, event and offset is accounted for."""
+    with embedded_stack(tmp_path_factory.mktemp("e2e")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

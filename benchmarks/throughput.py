@@ -1,0 +1,293 @@
+"""Throughput: the pipeline against a bare loop, a plain worker and one run per message.
+
+All four work on the same made-up media in the same session, with the same processors and,
+but for the bare loop, the same servers:
+
+  (a) bare      the processors alone, one process per CPU, files in memory
+  (b) worker    a plain Kafka consumer pool: fetch, process, store, record, publish
+  (c) batches   this pipeline: sensor, daemon, batch runs
+  (d) single    this pipeline with one run per message, on a sample
+
+Ratios are what counts: machines are noisy, and one session is one machine.
+
+    python benchmarks/throughput.py [--assets 1000] [--single 12] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from media_pipeline.cli.dagster_process import DagsterApi, running_dagster
+from media_pipeline.cli.producer import Upload, announce, upload
+from media_pipeline.cli.world import World
+from media_pipeline.local_stack.ports import free_port
+from media_pipeline.local_stack.sample_media import SampleMedia, generate
+from media_pipeline.local_stack.stack import RunningStack, embedded_stack
+from media_pipeline.processing.processors import (
+    PROCESSORS,
+    params_from,
+    process,
+    processor_fingerprint,
+)
+from media_pipeline.settings import Settings
+from media_pipeline.workers.pool import available_cpus
+
+KINDS = tuple(PROCESSORS)
+
+
+@dataclass
+class Measured:
+    """One way to do the work; CPU seconds are of this process and its children."""
+
+    name: str
+    assets: int
+    seconds: float
+    phases: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float:
+        return self.assets / self.seconds
+
+
+def _bare_one(sample: SampleMedia) -> None:
+    settings = Settings().processing.model_dump()
+    for kind in KINDS:
+        process(kind, sample.data, sample.content_type, params_from(kind, settings))
+
+
+def bare(samples: list[SampleMedia]) -> Measured:
+    """(a) Only the processors; the pool is warm before the clock starts."""
+    cpus = available_cpus()
+    with multiprocessing.get_context("fork").Pool(cpus) as pool:
+        pool.map(_bare_one, samples[: 2 * cpus])
+        started, used = time.monotonic(), _children_cpu()
+        pool.map(_bare_one, samples, chunksize=4)
+        seconds = time.monotonic() - started
+    return Measured("a bare loop", len(samples), seconds, {"process": _children_cpu() - used})
+
+
+def worker(world: World, uploads: list[Upload]) -> Measured:
+    """(b) What one writes first: consume, fetch, process, store, record, publish, per message.
+
+    As many threads as the pipeline has transfer threads, processing in a process pool, same
+    adapters and ledger calls (one media asset per call), no Dagster.
+    """
+    from media_pipeline.assets.enrichment import judge
+    from media_pipeline.domain.ports import Arrival
+
+    topic = world.settings.kafka.ingested_topic
+    start = world.event_source.poll(topic, {}, max_records=10**9, deadline_seconds=60).positions
+    announce(world, uploads)
+    started, used = time.monotonic(), _all_cpu()
+    poll = world.event_source.poll(topic, start, max_records=10**9, deadline_seconds=60)
+    assets = {one.asset.asset_id: one.asset for one in uploads}
+    settings = world.settings.processing.model_dump()
+    ledger, store = world.metadata_store, world.object_store
+    context = multiprocessing.get_context("forkserver")
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        context.Pool(available_cpus()) as processes,
+        ThreadPoolExecutor(world.settings.object_store.transfer_threads) as threads,
+    ):
+
+        def enrich(record: Any) -> None:
+            asset = assets[record.key.decode()]
+            run = f"worker-{asset.asset_id}"
+            ledger.register([Arrival(asset, record)])
+            (claim,) = ledger.claim(run, run, [asset.asset_id])
+            by_kind = {}
+            path = Path(scratch) / asset.asset_id
+            for kind in KINDS:
+                row = _derive(store, claim, kind, path, settings, processes)
+                by_kind[kind] = {asset.asset_id: row}
+            results = judge([claim], by_kind, run, world.settings.kafka.enriched_topic)
+            ledger.record(run, results, "benchmark")
+            events = [one.event for one in results if one.event]
+            world.event_sink.publish(events)
+            ledger.mark_published([event.event_id for event in events])
+
+        list(threads.map(enrich, poll.records))
+    seconds = time.monotonic() - started
+    return Measured("b plain worker", len(uploads), seconds, {"cpu": _all_cpu() - used})
+
+
+def _derive(
+    store: Any, claim: Any, kind: str, path: Path, settings: dict[str, Any], processes: Any
+) -> Any:
+    import hashlib
+
+    from media_pipeline.dead_letters.policy import code_of
+    from media_pipeline.domain.identity import derived_object_key
+    from media_pipeline.domain.outcome import Derivative, ProcessorResult, StoredArtifact
+    from media_pipeline.errors import PermanentError
+
+    asset, params = claim.asset, params_from(kind, settings)
+    fingerprint = processor_fingerprint(kind, params)
+    fetched = None
+    try:
+        fetched = store.fetch(asset.source, path, max_bytes=10**8)
+        data = path.read_bytes()
+        result = processes.apply(process, (kind, data, asset.source.content_type, params))
+    except PermanentError as error:
+        result = ProcessorResult(code_of(error), str(error))
+    parts = []
+    for part in result.artifacts:
+        key = derived_object_key(kind, fetched.digest, fingerprint, part.name)
+        store.put(key, part.data, part.content_type)
+        digest = hashlib.sha256(part.data).hexdigest()
+        parts.append(StoredArtifact(part.name, part.content_type, key, digest, len(part.data)))
+    return Derivative(
+        asset.asset_id, asset.content_version, claim.fence, kind, fingerprint,
+        fetched.digest if fetched else None, fetched.size_bytes if fetched else 0, result.code,
+        result.message, tuple(parts), result.attributes, result.seconds,
+    )  # fmt: skip
+
+
+def pipeline(
+    name: str, stack: RunningStack, world: World, uploads: list[Upload], overrides: dict[str, str]
+) -> Measured:
+    """(c) and (d) From the first message in the topic to the last event published."""
+    os.environ.update(overrides)
+    try:
+        with running_dagster(stack, free_port()) as dagster:
+            before = _accounted(world)
+            announce(world, uploads)
+            started = time.monotonic()
+            _wait(lambda: _accounted(world) - before >= len(uploads), name)
+            seconds = time.monotonic() - started
+            phases = _phases(dagster)
+    finally:
+        for variable in overrides:
+            del os.environ[variable]
+    return Measured(name, len(uploads), seconds, phases)
+
+
+def _accounted(world: World) -> int:
+    counts = world.metadata_store.counts()
+    if counts.unpublished:
+        return -1
+    return sum(counts.by_status.get(name, 0) for name in ("complete", "partial", "dead_lettered"))
+
+
+def _wait(done: Callable[[], bool], what: str, seconds: float = 1800) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} was not done after {seconds:.0f} s")
+        time.sleep(0.2)
+
+
+def _phases(dagster: DagsterApi) -> dict[str, float]:
+    """Seconds by phase, summed over runs, from step times and materialization metadata."""
+    runs = dagster.query(
+        "{runsOrError{... on Runs{results{status startTime endTime creationTime"
+        " stepStats{stepKey startTime endTime}}}}}"
+    )["runsOrError"]["results"]
+    phases = {"runs": float(len(runs)), "queue and launch": 0.0, "run overhead": 0.0}
+    for run in runs:
+        if not run["startTime"] or not run["endTime"]:
+            continue
+        phases["queue and launch"] += run["startTime"] - run["creationTime"]
+        steps = 0.0
+        for step in run["stepStats"]:
+            took = (step["endTime"] or 0) - (step["startTime"] or 0)
+            phases[f"step {step['stepKey']}"] = phases.get(f"step {step['stepKey']}", 0.0) + took
+            steps += took
+        phases["run overhead"] += run["endTime"] - run["startTime"] - steps
+    return {name: round(value, 2) for name, value in phases.items()}
+
+
+def _children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _all_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime + _children_cpu()
+
+
+def _uploads(world: World, samples: list[SampleMedia], prefix: str) -> list[Upload]:
+    """The same bytes under other media asset ids, so that each way has work of its own."""
+    with ThreadPoolExecutor(4) as threads:
+        return list(
+            threads.map(
+                lambda one: upload(
+                    world, f"{prefix}-{one.asset_id}", one.filename, one.data, one.content_type
+                ),
+                samples,
+            )
+        )
+
+
+def main() -> int:
+    """Measure, print the table, write the JSON."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--assets", type=int, default=1000)
+    arguments.add_argument("--single", type=int, default=12, help="sample for one run per message")
+    arguments.add_argument("--json", type=Path, default=Path("benchmarks/results/throughput.json"))
+    options = arguments.parse_args()
+    console = Console()
+    samples = list(generate(options.assets, seed=11))
+    results = [bare(samples)]
+    console.print(f"{results[0].name}: {results[0].rate:.1f} media assets/s")
+    with tempfile.TemporaryDirectory() as directory, embedded_stack(Path(directory)) as stack:
+        world = World(stack.settings())
+        results.append(pipeline("c batches", stack, world, _uploads(world, samples, "c"), {}))
+        console.print(f"{results[-1].name}: {results[-1].rate:.1f} media assets/s")
+        single = {
+            "MEDIA_PIPELINE_BATCH__MIN_KEYS": "1",
+            "MEDIA_PIPELINE_BATCH__MAX_KEYS": "1",
+            "MEDIA_PIPELINE_BATCH__MAX_IN_FLIGHT_RUNS": "10000",
+        }
+        sample = _uploads(world, samples[: options.single], "d")
+        results.append(pipeline("d one run per message", stack, world, sample, single))
+        console.print(f"{results[-1].name}: {results[-1].rate:.2f} media assets/s")
+    # A stack of its own: the pipeline's sensor must not see these messages.
+    with tempfile.TemporaryDirectory() as directory, embedded_stack(Path(directory)) as stack:
+        world = World(stack.settings())
+        results.append(worker(world, _uploads(world, samples, "b")))
+    _print(console, results)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(
+        json.dumps([{**asdict(one), "rate": one.rate} for one in results], indent=1)
+    )
+    console.print(f"written to {options.json}")
+    return 0
+
+
+def _print(console: Console, results: list[Measured]) -> None:
+    by_letter = {one.name[0]: one for one in results}
+    table = Table(title=f"{available_cpus()} CPUs, {by_letter['a'].assets} media assets")
+    for column in ("", "media assets/s", "ratio to a", "ratio to d", "phases (s, summed)"):
+        table.add_column(column)
+    for letter in sorted(by_letter):
+        one = by_letter[letter]
+        phases = ", ".join(f"{name} {value:.1f}" for name, value in one.phases.items())
+        table.add_row(
+            one.name,
+            f"{one.rate:.2f}",
+            f"{one.rate / by_letter['a'].rate:.2f}",
+            f"{one.rate / by_letter['d'].rate:.1f}",
+            phases,
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

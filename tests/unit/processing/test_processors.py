@@ -1,0 +1,57 @@
+"""The registry: parameters, fingerprints, and every made-up file ending as it must."""
+
+import pytest
+
+from media_pipeline.domain.outcome import Derivative, verdict
+from media_pipeline.local_stack.sample_media import generate
+from media_pipeline.processing.processors import (
+    PROCESSORS,
+    params_from,
+    process,
+    processor_fingerprint,
+)
+from media_pipeline.settings import ProcessingSettings
+
+SETTINGS = ProcessingSettings().model_dump()
+
+
+@pytest.mark.parametrize("kind", PROCESSORS)
+def test_the_fingerprint_sees_every_parameter(kind):
+    params = params_from(kind, SETTINGS)
+    fingerprint = processor_fingerprint(kind, params)
+    assert fingerprint == processor_fingerprint(kind, dict(reversed(params.items())))
+    for name in params:
+        changed = {**params, name: [7] if name == "sizes" else 7}
+        assert processor_fingerprint(kind, changed) != fingerprint
+
+
+def test_made_up_media_end_as_they_must():
+    for sample in generate(40, seed=3):
+        rows = []
+        for kind in PROCESSORS:
+            result = process(kind, sample.data, sample.content_type, params_from(kind, SETTINGS))
+            assert result.seconds >= 0
+            rows.append(
+                Derivative(
+                    sample.asset_id,
+                    "v",
+                    1,
+                    kind,
+                    "f",
+                    None,
+                    0,
+                    result.code,
+                    result.message,
+                    (),
+                    {},
+                    0.0,
+                )
+            )
+        assert verdict(rows).status == sample.expected, sample.filename
+
+
+def test_made_up_media_are_reproducible_and_distinct():
+    first, second = list(generate(40, seed=5)), list(generate(40, seed=5))
+    assert first == second
+    assert len({one.asset_id for one in first}) == 40
+    assert next(generate(3, seed=6)).data != first[0].data
