@@ -129,11 +129,18 @@ class DagsterApi:
 
 @contextmanager
 def running_dagster(
-    stack: RunningStack, port: int, ready_seconds: float = 90
+    stack: RunningStack,
+    port: int,
+    *,
+    variables: Mapping[str, str] | None = None,
+    ready_seconds: float = 90,
 ) -> Iterator[DagsterApi]:
-    """`dagster dev` on the embedded stack until the block ends; yields once it is ready."""
+    """`dagster dev` on the embedded stack until the block ends; yields once it is ready.
+
+    `variables` are added to its environment.
+    """
     url = f"http://127.0.0.1:{port}"
-    environment = dagster_environment(stack, url)
+    environment = {**dagster_environment(stack, url), **(variables or {})}
     home = Path(environment["DAGSTER_HOME"])
     command = [
         sys.executable, "-m", "dagster", "dev",

@@ -18,7 +18,7 @@ from media_pipeline.local_stack.migrations import apply_migrations
 from media_pipeline.local_stack.ports import remembered_ports
 from media_pipeline.local_stack.process import ServerProcess
 from media_pipeline.local_stack.secrets_file import StackSecrets, load_or_make, write_private
-from media_pipeline.settings import Settings, load_settings
+from media_pipeline.settings import Settings, settings_of
 
 STATE_FILE = "stack.json"
 _PORTS = ("postgresql", "postgrest", "kafka", "vault", "vault-cluster", *object_store.PORT_NAMES)
@@ -67,9 +67,8 @@ class RunningStack:
         }
 
     def settings(self) -> Settings:
-        """Settings for this process; sets the variables, so that children agree."""
-        os.environ.update(self.environment())
-        return load_settings()
+        """What a process with `environment()` would read."""
+        return settings_of(self.environment())
 
 
 @contextmanager
