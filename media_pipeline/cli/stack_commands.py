@@ -138,7 +138,9 @@ def _print_status(state: dict[str, Any], console: Console) -> bool:
     addresses = {
         name.removeprefix("MEDIA_PIPELINE_").lower(): value
         for name, value in state["environment"].items()
-        if name.endswith(("BOOTSTRAP_SERVERS", "ENDPOINT", "URL", "ADDRESS"))
+        # Ours alone: addresses of others (DAGSTER_POSTGRES_URL) carry passwords.
+        if name.startswith("MEDIA_PIPELINE_")
+        and name.endswith(("BOOTSTRAP_SERVERS", "ENDPOINT", "URL", "ADDRESS"))
     }
     table = Table()
     for column in ("server", "pid", "state", "log"):

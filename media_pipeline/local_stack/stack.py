@@ -124,7 +124,7 @@ def _start_all(data_dir: Path, servers: dict[str, ServerProcess], report: Report
             data_dir, ports["vault"], ports["vault-cluster"], secrets, log_dir
         )
         note(server)
-        vault.store(address, token, _pipeline_credentials(secrets))
+        vault.store(server, address, token, _pipeline_credentials(secrets))
         return token
 
     with ThreadPoolExecutor(3, "start") as threads:

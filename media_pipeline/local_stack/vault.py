@@ -39,15 +39,25 @@ def start(
     return process, token_file.read_text()
 
 
-def store(address: str, token: str, values: Mapping[str, str]) -> None:
+def store(process: ServerProcess, address: str, token: str, values: Mapping[str, str]) -> None:
     """Write the pipeline's credentials, making the kv v2 mount when it is missing."""
+    process.wait_ready(lambda: _store(address, token, values))
+
+
+def _store(address: str, token: str, values: Mapping[str, str]) -> bool:
     import hvac
 
     client = hvac.Client(url=address, token=token, timeout=10)
-    if f"{MOUNT}/" not in client.sys.list_mounted_secrets_engines()["data"]:
-        client.sys.enable_secrets_engine("kv", path=MOUNT, options={"version": "2"})
-    client.secrets.kv.v2.configure(max_versions=5, mount_point=MOUNT)
-    client.secrets.kv.v2.create_or_update_secret(path=PATH, secret=dict(values), mount_point=MOUNT)
+    try:
+        if f"{MOUNT}/" not in client.sys.list_mounted_secrets_engines()["data"]:
+            client.sys.enable_secrets_engine("kv", path=MOUNT, options={"version": "2"})
+        client.secrets.kv.v2.create_or_update_secret(
+            path=PATH, secret=dict(values), mount_point=MOUNT
+        )
+    except hvac.exceptions.InvalidRequest:
+        # A new kv mount turns itself into version 2 and refuses everything meanwhile.
+        return False
+    return True
 
 
 def _seal_key(directory: Path, secrets: StackSecrets) -> Path:

@@ -39,6 +39,7 @@ def test_publish_and_poison(tmp_path):
     assert "letter.pdf" in output
     assert "invalid" in output
     assert "stopped" in output
+    assert "media_admin" not in output, "no address with a password is for the screen"
 
 
 @pytest.mark.timeout(600)
