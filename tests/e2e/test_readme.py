@@ -31,7 +31,13 @@ def test_publish_and_poison(tmp_path):
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
+    # Whatever failed: nothing detached may outlive the test.
+    program = Path(os.sys.executable).with_name("media-pipeline")
+    left = subprocess.run(
+        [program, "down"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert left.stdout.strip() == "nothing is running"
     output = re.sub(r"\s+", " ", done.stdout)
     assert "postgresql" in output
     assert "minutes.txt" in output
