@@ -18,7 +18,11 @@ def key_metadata(
     row: Derivative, preview: bytes | None, link: Callable[[str], str]
 ) -> dict[str, dg.MetadataValue]:
     """Metadata of one key: outcome, sizes, links to objects and a small inline picture."""
-    metadata: dict[str, dg.MetadataValue] = {
+    metadata: dict[str, dg.MetadataValue] = {}
+    if preview:
+        picture = base64.b64encode(preview).decode()
+        metadata["preview"] = dg.MetadataValue.md(f"![preview](data:image/webp;base64,{picture})")
+    metadata |= {
         "outcome": dg.MetadataValue.text(str(row.code)),
         "seconds": dg.MetadataValue.float(round(row.seconds, 4)),
         "input_bytes": dg.MetadataValue.int(row.input_bytes),
@@ -34,9 +38,6 @@ def key_metadata(
             metadata[name] = _plain(value)
     for artifact in row.artifacts:
         metadata[f"object {artifact.name}"] = dg.MetadataValue.url(link(artifact.object_key))
-    if preview:
-        picture = base64.b64encode(preview).decode()
-        metadata["preview"] = dg.MetadataValue.md(f"![preview](data:image/webp;base64,{picture})")
     return metadata
 
 

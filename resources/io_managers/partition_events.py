@@ -62,7 +62,7 @@ def materializations(
         if backfill:
             tags[BACKFILL_TAG] = backfill
         event = dg.AssetMaterialization(
-            asset_key, partition=key, metadata={**shared, **row.metadata}, tags=tags
+            asset_key, partition=key, metadata={**row.metadata, **shared}, tags=tags
         )
         batch = DagsterEventBatchMetadata(batch_id, index == len(stored) - 1)
         yield DagsterEvent.asset_materialization(step, event, batch)
