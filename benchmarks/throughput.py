@@ -18,19 +18,23 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import resource
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cpu_by_role import CpuByRole
 from rich.console import Console
 from rich.table import Table
 
+from media_pipeline.assets.worker_pool import CPU_SECONDS
 from media_pipeline.cli.dagster_process import DagsterApi, running_dagster
 from media_pipeline.cli.producer import Upload, announce, upload
 from media_pipeline.cli.world import World
@@ -51,12 +55,14 @@ KINDS = tuple(PROCESSORS)
 
 @dataclass
 class Measured:
-    """One way to do the work; CPU seconds are of this process and its children."""
+    """One way to do the work. `phases`: wall seconds summed over runs; `cpu`: CPU seconds of
+    everything that took part, by phase of the runs and by role of the other processes."""
 
     name: str
     assets: int
     seconds: float
     phases: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -77,7 +83,8 @@ def bare(samples: list[SampleMedia]) -> Measured:
         started, used = time.monotonic(), _children_cpu()
         pool.map(_bare_one, samples, chunksize=4)
         seconds = time.monotonic() - started
-    return Measured("a bare loop", len(samples), seconds, {"process": _children_cpu() - used})
+    used = _children_cpu() - used
+    return Measured("a bare loop", len(samples), seconds, cpu={"process": round(used, 2)})
 
 
 def worker(world: World, uploads: list[Upload]) -> Measured:
@@ -92,13 +99,15 @@ def worker(world: World, uploads: list[Upload]) -> Measured:
     topic = world.settings.kafka.ingested_topic
     start = world.event_source.poll(topic, {}, max_records=10**9, deadline_seconds=60).positions
     announce(world, uploads)
-    started, used = time.monotonic(), _all_cpu()
+    started = time.monotonic()
     poll = world.event_source.poll(topic, start, max_records=10**9, deadline_seconds=60)
+    assert len(poll.records) == len(uploads)
     assets = {one.asset.asset_id: one.asset for one in uploads}
     settings = world.settings.processing.model_dump()
     ledger, store = world.metadata_store, world.object_store
     context = multiprocessing.get_context("forkserver")
     with (
+        CpuByRole({os.getpid(): "worker"}) as cpu,
         tempfile.TemporaryDirectory() as scratch,
         context.Pool(available_cpus()) as processes,
         ThreadPoolExecutor(world.settings.object_store.transfer_threads) as threads,
@@ -121,8 +130,8 @@ def worker(world: World, uploads: list[Upload]) -> Measured:
             ledger.mark_published([event.event_id for event in events])
 
         list(threads.map(enrich, poll.records))
-    seconds = time.monotonic() - started
-    return Measured("b plain worker", len(uploads), seconds, {"cpu": _all_cpu() - used})
+        seconds = time.monotonic() - started
+    return Measured("b plain worker", len(uploads), seconds, cpu=cpu.seconds)
 
 
 def _derive(
@@ -164,14 +173,61 @@ def pipeline(
     with running_dagster(stack, free_port(), variables=overrides) as dagster:
         before = _accounted(world)
         seen = len(_runs(dagster))
+        # Warm, like the bare loop's pool: the daemon has imported everything and ticked.
+        began = time.time()
+        _wait(lambda: _ticked(dagster, began), "the first tick")
         announce(world, uploads)
         started = time.monotonic()
-        _wait(lambda: _accounted(world) - before >= len(uploads), name)
-        seconds = time.monotonic() - started
+        with CpuByRole() as cpu:
+            _wait(lambda: _accounted(world) - before >= len(uploads), name)
+            seconds = time.monotonic() - started
+        # The last log lines of a run come after its last event.
+        _wait(lambda: not dagster.run_statuses().get("STARTED"), "the end of the runs")
         # The newest first: runs of an earlier measurement on the same instance are left out.
         runs = _runs(dagster)
-        phases = _phases(runs[: len(runs) - seen])
-    return Measured(name, len(uploads), seconds, phases)
+        runs = runs[: len(runs) - seen]
+        spent = [_own_phases(dagster, run["runId"]) for run in runs]
+    return Measured(name, len(uploads), seconds, _phases(runs), _cpu(cpu.seconds, spent))
+
+
+def _ticked(dagster: DagsterApi, since: float) -> bool:
+    states = dagster.query(
+        '{sensorsOrError(repositorySelector:{repositoryName:"__repository__",'
+        ' repositoryLocationName:"media_pipeline"}){... on Sensors{results'
+        "{sensorState{typeSpecificData{... on SensorData{lastTickTimestamp}}}}}}}"
+    )["sensorsOrError"]["results"]
+    ticks = [one["sensorState"]["typeSpecificData"]["lastTickTimestamp"] for one in states]
+    return all((tick or 0) > since for tick in ticks)
+
+
+def _own_phases(dagster: DagsterApi, run_id: str) -> dict[str, float]:
+    """What the run said of its own CPU time in one of its last log lines."""
+    cursor = None
+    while True:
+        found = dagster.query(
+            "query($id:ID!,$c:String){logsForRun(runId:$id,afterCursor:$c){... on EventConnection"
+            "{cursor hasMore events{... on LogMessageEvent{message}}}}}",
+            {"id": run_id, "c": cursor},
+        )["logsForRun"]
+        for event in found["events"]:
+            message = event.get("message") or ""
+            if CPU_SECONDS in message:
+                return dict(json.loads(message.split(CPU_SECONDS)[1]))
+        if not found["hasMore"]:
+            return {}
+        cursor = found["cursor"]
+
+
+def _cpu(roles: dict[str, float], runs: list[dict[str, float]]) -> dict[str, float]:
+    """The runs' own phases beside the other roles; what is left of the runs is `launch`:
+    starting Python, importing, building the plan, writing Dagster's other events."""
+    phases: Counter[str] = Counter()
+    for run in runs:
+        phases.update(run)
+    del phases["process"]  # the runs' total: read from /proc as well, with their start
+    found = dict(roles)
+    found["launch"] = found.pop("run", 0.0) - sum(phases.values())
+    return {name: round(value, 2) for name, value in {**found, **phases}.items()}
 
 
 def _accounted(world: World) -> int:
@@ -192,7 +248,7 @@ def _wait(done: Callable[[], bool], what: str, seconds: float = 1800) -> None:
 def _runs(dagster: DagsterApi) -> list[dict[str, Any]]:
     """Runs with their step times, newest first."""
     runs: list[dict[str, Any]] = dagster.query(
-        "{runsOrError{... on Runs{results{status startTime endTime creationTime"
+        "{runsOrError{... on Runs{results{runId status startTime endTime creationTime"
         " stepStats{stepKey startTime endTime}}}}}"
     )["runsOrError"]["results"]
     return runs
@@ -200,28 +256,23 @@ def _runs(dagster: DagsterApi) -> list[dict[str, Any]]:
 
 def _phases(runs: list[dict[str, Any]]) -> dict[str, float]:
     """Seconds by phase, summed over runs, from run and step times."""
-    phases = {"runs": float(len(runs)), "queue and launch": 0.0, "run overhead": 0.0}
+    phases = {"runs": float(len(runs)), "queue": 0.0, "overhead": 0.0}
     for run in runs:
         if not run["startTime"] or not run["endTime"]:
             continue
-        phases["queue and launch"] += run["startTime"] - run["creationTime"]
+        phases["queue"] += run["startTime"] - run["creationTime"]
         steps = 0.0
         for step in run["stepStats"]:
             took = (step["endTime"] or 0) - (step["startTime"] or 0)
             phases[f"step {step['stepKey']}"] = phases.get(f"step {step['stepKey']}", 0.0) + took
             steps += took
-        phases["run overhead"] += run["endTime"] - run["startTime"] - steps
+        phases["overhead"] += run["endTime"] - run["startTime"] - steps
     return {name: round(value, 2) for name, value in phases.items()}
 
 
 def _children_cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def _all_cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime + _children_cpu()
 
 
 def _uploads(world: World, samples: list[SampleMedia], prefix: str) -> list[Upload]:
@@ -276,7 +327,7 @@ def main() -> int:
 def _print(console: Console, results: list[Measured]) -> None:
     by_letter = {one.name[0]: one for one in results}
     table = Table(title=f"{available_cpus()} CPUs, {by_letter['a'].assets} media assets")
-    for column in ("", "media assets/s", "ratio to a", "ratio to d", "phases (s, summed)"):
+    for column in ("", "media assets/s", "ratio to a", "ratio to d", "CPU s", "wall by phase, s"):
         table.add_column(column)
     for letter in sorted(by_letter):
         one = by_letter[letter]
@@ -286,9 +337,21 @@ def _print(console: Console, results: list[Measured]) -> None:
             f"{one.rate:.2f}",
             f"{one.rate / by_letter['a'].rate:.2f}",
             f"{one.rate / by_letter['d'].rate:.1f}",
+            f"{sum(one.cpu.values()):.1f}",
             phases,
         )
     console.print(table)
+    cpu = Table(title="CPU milliseconds per media asset")
+    cpu.add_column("phase or role")
+    for letter in sorted(by_letter):
+        cpu.add_column(by_letter[letter].name)
+    for name in sorted({name for one in results for name in one.cpu}):
+        values = (by_letter[letter] for letter in sorted(by_letter))
+        cells = [
+            f"{one.cpu[name] / one.assets * 1000:.2f}" if name in one.cpu else "" for one in values
+        ]
+        cpu.add_row(name, *cells)
+    console.print(cpu)
 
 
 if __name__ == "__main__":

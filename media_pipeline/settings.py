@@ -12,7 +12,12 @@ from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, Field, SecretStr
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 MIB = 1024 * 1024
 
@@ -107,6 +112,11 @@ class BatchSettings(BaseModel):
     )
     tick_interval_seconds: int = Field(2, description="pause between two ticks of a sensor")
     tick_deadline_seconds: float = Field(20, description="a tick reads Kafka no longer than this")
+    relay_linger_seconds: float = Field(
+        4.5,
+        description="while runs are under way the outbox relay keeps looking this long; the"
+        " daemon starts ticks every 5 s at most",
+    )
     max_invalid_ratio: float = Field(
         0.5,
         description="a tick with more invalid messages stops the sensor: a bad producer",
@@ -155,6 +165,21 @@ class Settings(BaseSettings):
     image_digest: str = Field("unknown", description="image this code runs from, for dead letters")
 
 
+class _GivenSettings(Settings):
+    """`Settings` that look at nothing but what they are given."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic-settings' signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 def load_settings() -> Settings:
     """Read the environment now; raises pydantic's ValidationError naming each wrong variable."""
     return Settings()
@@ -164,4 +189,4 @@ def settings_of(environment: Mapping[str, str]) -> Settings:
     """Settings from given variables instead of this process's: for stacks started here."""
     source = EnvSettingsSource(Settings)
     source.env_vars = {name.lower(): value for name, value in environment.items()}
-    return Settings(**source())
+    return _GivenSettings(**source())

@@ -199,6 +199,9 @@ class KafkaEventSource:
                 code="topic_missing",
             )
         assigned = [_topic_partition(topic, number) for number in sorted(partitions)]
+        # A partition that stays assigned keeps its old high watermark: what came since would
+        # look as if it were read.
+        consumer.unsubscribe()
         consumer.assign(assigned)
         beginnings = consumer.beginning_offsets(assigned)
         start = {}

@@ -17,6 +17,7 @@ from media_pipeline.domain.media_asset import SourceObject
 from media_pipeline.domain.ports import CredentialSource, FetchedObject, ObjectStore
 from media_pipeline.errors import PermanentError, SystemicError, TransientError
 from media_pipeline.settings import ObjectStoreSettings
+from media_pipeline.telemetry.phases import phase
 from resources.retries import with_retries
 
 _CHUNK = 256 * 1024
@@ -41,7 +42,8 @@ class S3ObjectStore:
     def fetch(self, source: SourceObject, into: Path, *, max_bytes: int) -> FetchedObject:
         """See `ObjectStore.fetch`."""
         self._require_allowed(source.bucket)
-        return with_retries(lambda: self._fetch(source, into, max_bytes))
+        with phase("download"):
+            return with_retries(lambda: self._fetch(source, into, max_bytes))
 
     def put(self, object_key: str, data: bytes, content_type: str) -> None:
         """See `ObjectStore.put`."""

@@ -7,6 +7,7 @@ consumers de-duplicate by event id. Nothing is ever marked that was not acknowle
 # No postponed annotations: Dagster reads the real ones of decorated functions.
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import dagster as dg
@@ -15,6 +16,10 @@ from media_pipeline.domain.ports import EventSink, MetadataStore
 from media_pipeline.settings import Settings
 
 NAME = "outbox_relay_sensor"
+
+
+#: Pause between two looks at the outbox while runs may still add to it.
+_LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +36,36 @@ def relay(
     *,
     chunk: int,
     deadline_seconds: float,
+    linger_seconds: float = 0.0,
+    wait: Callable[[float], None] = time.sleep,
 ) -> Relayed:
-    """Publish unpublished outbox rows, oldest first, chunk by chunk until none is left."""
-    deadline = time.monotonic() + deadline_seconds
+    """Publish unpublished outbox rows, oldest first, chunk by chunk until none is left.
+
+    With `linger_seconds` it looks again for that long: an event of a run that ends now goes
+    out at once, and not with the daemon's next round.
+    """
+    started = time.monotonic()
+    deadline, patience = started + deadline_seconds, started + linger_seconds
     moved = 0
     while time.monotonic() < deadline:
         events = metadata_store.unpublished(chunk)
-        if not events:
-            return Relayed(moved, more=False)
-        event_sink.publish(events)
-        metadata_store.mark_published([event.event_id for event in events])
-        moved += len(events)
+        if events:
+            event_sink.publish(events)
+            metadata_store.mark_published([event.event_id for event in events])
+            moved += len(events)
         if len(events) < chunk:
-            return Relayed(moved, more=False)
+            if time.monotonic() + _LOOK_SECONDS > min(deadline, patience):
+                return Relayed(moved, more=False)
+            wait(_LOOK_SECONDS)
     return Relayed(moved, more=True)
+
+
+def _linger(context: dg.SensorEvaluationContext, settings: Settings) -> float:
+    """Only while runs are under way: an idle tick stays cheap."""
+    under_way = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
+    if context.instance.get_run_ids(under_way, limit=1):
+        return settings.batch.relay_linger_seconds
+    return 0.0
 
 
 def build_outbox_relay_sensor(settings: Settings) -> dg.SensorDefinition:
@@ -67,6 +88,7 @@ def build_outbox_relay_sensor(settings: Settings) -> dg.SensorDefinition:
             event_sink,
             chunk=settings.ledger.page_rows,
             deadline_seconds=settings.batch.tick_deadline_seconds,
+            linger_seconds=_linger(context, settings),
         )
         said = f"Published {done.events} events{', more are waiting' if done.more else ''}."
         if done.events:

@@ -9,6 +9,7 @@ import dagster as dg
 
 from media_pipeline.domain.ports import Claim, MetadataStore
 from media_pipeline.run_retries import stop_run_retries, systemic_errors_stop_retries
+from media_pipeline.telemetry.phases import phase
 
 
 class Batch(Protocol):
@@ -26,7 +27,7 @@ def claim_batch(
     and are named in the log.
     """
     run = context.run
-    with systemic_errors_stop_retries(context.instance, run.run_id):
+    with systemic_errors_stop_retries(context.instance, run.run_id), phase("claim"):
         keys = batch.keys_of(context)
         claims = metadata_store.claim(run.run_id, run.root_run_id or run.run_id, keys)
     unknown = sorted(set(keys) - {claim.asset.asset_id for claim in claims})

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 from pydantic import Field
 
+from media_pipeline.telemetry.phases import cpu_seconds
 from media_pipeline.workers.limits import WorkerLimits
 from media_pipeline.workers.pool import WorkerPool
+
+#: What the run's last log line about itself starts with; JSON follows.
+CPU_SECONDS = "CPU seconds of this run by phase: "
 
 
 class WorkerPoolResource(dg.ConfigurableResource[WorkerPool]):
@@ -25,4 +30,5 @@ class WorkerPoolResource(dg.ConfigurableResource[WorkerPool]):
         with WorkerPool(self.workers or None, limits) as pool:
             yield pool
             if context.log:
-                context.log.debug("worker pool: %s", pool.stats)
+                context.log.info("worker pool: %s", dict(pool.stats))
+                context.log.info("%s%s", CPU_SECONDS, json.dumps(cpu_seconds()))

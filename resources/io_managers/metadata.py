@@ -25,6 +25,7 @@ from media_pipeline.domain.outcome import Derivatives
 from media_pipeline.domain.ports import AssetResult, MetadataStore
 from media_pipeline.domain.results import Results
 from media_pipeline.run_retries import systemic_errors_stop_retries
+from media_pipeline.telemetry.phases import phase
 from resources.batch import BatchResource
 from resources.io_managers.partition_events import Stored, materializations, plan_failed
 
@@ -40,7 +41,10 @@ class MetadataIOManager(dg.ConfigurableIOManager):
     ) -> Iterator[dg.DagsterEvent]:
         """Record everything; raises what the ledger raises."""
         started = time.monotonic()
-        with systemic_errors_stop_retries(context.step_context.instance, context.run_id):
+        with (
+            systemic_errors_stop_retries(context.step_context.instance, context.run_id),
+            phase("record"),
+        ):
             recorded = self.metadata_store.record(context.run_id, obj, __version__)
         accepted = {row.asset_id for row in recorded if row.accepted}
         refused = sorted(f"{row.asset_id}: {row.reason}" for row in recorded if not row.accepted)

@@ -46,6 +46,7 @@ from media_pipeline.domain.outcome import (
 from media_pipeline.domain.ports import ObjectStore
 from media_pipeline.errors import PermanentError
 from media_pipeline.run_retries import systemic_errors_stop_retries
+from media_pipeline.telemetry.phases import phase
 from resources.batch import BatchResource
 from resources.io_managers.manifest import derivative_from_json, derivative_to_json
 from resources.io_managers.materialization_metadata import batch_metadata, key_metadata
@@ -134,7 +135,8 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
             key = derived_object_key(
                 outcome.kind, outcome.input_digest or "none", outcome.fingerprint, artifact.name
             )
-            self.object_store.put(key, artifact.data, artifact.content_type)
+            with phase("upload"):
+                self.object_store.put(key, artifact.data, artifact.content_type)
             digest = hashlib.sha256(artifact.data).hexdigest()
             artifacts.append(
                 StoredArtifact(

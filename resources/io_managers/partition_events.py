@@ -28,6 +28,8 @@ from dagster._core.events import (
     DagsterEventBatchMetadata,
 )
 
+from media_pipeline.telemetry.phases import phase
+
 BACKFILL_TAG = "dagster/backfill"
 
 
@@ -65,7 +67,8 @@ def materializations(
             asset_key, partition=key, metadata={**row.metadata, **shared}, tags=tags
         )
         batch = DagsterEventBatchMetadata(batch_id, index == len(stored) - 1)
-        yield DagsterEvent.asset_materialization(step, event, batch)
+        with phase("events"):  # Dagster keeps the event before it asks for the next one
+            yield DagsterEvent.asset_materialization(step, event, batch)
 
 
 def plan_failed(context: dg.OutputContext, failed: Sequence[str]) -> None:

@@ -86,6 +86,29 @@ def test_a_bounded_read_goes_on_where_it_stopped_and_knows_the_lag(log, topic):
     assert len(set(seen)) == 30
 
 
+def test_the_same_source_sees_what_came_after_its_last_poll(log, topic):
+    source, sink = log
+    positions, seen = {}, 0
+    for start in (0, 7, 20):
+        sink.publish(events(topic, 7, start))
+        found = poll(source, topic, positions)
+        assert len(found.records) == 7
+        positions, seen = found.positions, seen + 7
+    assert sum(positions.values()) == seen
+
+
+def test_a_slow_answer_is_not_taken_for_the_end_of_the_topic(log, topic):
+    source, sink = log
+    first = poll(source, topic, {})
+    sink.publish(events(topic, 7))
+    consumer = getattr(source, "_consumer", None)
+    if consumer is None:
+        pytest.skip("the log in memory answers at once")
+    quick, answers = consumer.poll, [{}]
+    consumer.poll = lambda **options: answers.pop() if answers else quick(**options)
+    assert len(poll(source, topic, first.positions).records) == 7
+
+
 def test_tombstones_and_missing_keys_stay_what_they_are(log, topic):
     source, sink = log
     sink.publish([OutgoingEvent("1", topic, None, b"x"), OutgoingEvent("2", topic, b"k", None)])

@@ -58,6 +58,26 @@ def test_a_crash_between_publishing_and_marking_publishes_again(ledger, log):
     assert len(values) == 35
 
 
+def test_it_looks_again_while_it_lingers_and_sends_what_came_meanwhile(ledger, log):
+    paused = []
+
+    def wait(seconds):
+        paused.append(seconds)
+        ledger.outbox["late"] = OutgoingEvent("late", "out", b"k", b"late")
+
+    done = relay(ledger, log, chunk=100, deadline_seconds=10, linger_seconds=0.6, wait=wait)
+    assert done.events == 26
+    assert len(paused) >= 1
+    assert log.topics["out"][0][-1].value == b"late"
+
+
+def test_an_idle_tick_does_not_linger(log):
+    def never(seconds):
+        raise AssertionError("waited")
+
+    assert relay(FakeMetadataStore(), log, chunk=10, deadline_seconds=10, wait=never).events == 0
+
+
 def test_a_passed_deadline_says_that_more_is_waiting(ledger, log):
     done = relay(ledger, log, chunk=10, deadline_seconds=0)
     assert (done.events, done.more) == (0, True)
