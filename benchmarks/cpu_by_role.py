@@ -78,8 +78,8 @@ class CpuByRole:
             except (OSError, IndexError):
                 continue  # it ended in between
             name = self._names[pid].replace("\0", " ")
-            role = self._named.get(pid) or self._named.get(int(stat[1]))
-            role = role or next((role for mark, role in ROLES if mark in name), None)
+            role = next((role for mark, role in ROLES if mark in name), None)
+            role = role or self._named.get(pid) or self._named.get(int(stat[1]))
             if role:
                 found[pid] = (role, (int(stat[11]) + int(stat[12])) / _TICKS)
         return found
