@@ -30,5 +30,8 @@ class WorkerPoolResource(dg.ConfigurableResource[WorkerPool]):
         with WorkerPool(self.workers or None, limits) as pool:
             yield pool
             if context.log:
-                context.log.info("worker pool: %s", dict(pool.stats))
+                context.log.info("worker pool: %s; cage: %s", dict(pool.stats), dict(pool.cage))
+                for part, what in pool.cage.items():
+                    if what.startswith("not confined"):
+                        context.log.warning("decoders reach %s: %s", part, what)
                 context.log.info("%s%s", CPU_SECONDS, json.dumps(cpu_seconds()))

@@ -69,7 +69,7 @@ def _stream(
             yield Task(
                 task_id=asset.asset_id,
                 kind=workload.kind,
-                path=fetched.path,
+                content=fetched.path,
                 declared_type=asset.source.content_type or fetched.content_type,
                 params=workload.params,
                 deadline_seconds=workload.deadline_seconds,

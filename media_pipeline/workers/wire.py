@@ -56,6 +56,26 @@ def receive(sock: socket.socket) -> tuple[dict[str, Any], list[bytes]]:
     return header, blobs
 
 
+def send_task(sock: socket.socket, header: dict[str, Any], file: int | bytes) -> None:
+    """A task with its file: as a descriptor, so that the worker needs no path, or as bytes."""
+    if isinstance(file, bytes):
+        sock.sendall(b"\0")
+        send(sock, header, [file])
+        return
+    # The descriptor travels with the first byte: a stream may cut what follows anywhere.
+    socket.send_fds(sock, [b"\1"], [file])
+    send(sock, header)
+
+
+def receive_task(sock: socket.socket) -> tuple[dict[str, Any], list[bytes], int | None]:
+    """The inverse of `send_task`; BrokenFrameError when the pool has closed its end."""
+    mark, descriptors, _, _ = socket.recv_fds(sock, 1, 1)
+    if not mark:
+        raise BrokenFrameError("the pool has closed its end")
+    header, blobs = receive(sock)
+    return header, blobs, descriptors[0] if descriptors else None
+
+
 def send_result(sock: socket.socket, result: ProcessorResult) -> None:
     """A processor's result as one frame; the preview travels as the last blob."""
     header = {

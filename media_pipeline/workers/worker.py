@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import signal
 import socket
 import tempfile
@@ -13,39 +12,52 @@ from pathlib import Path
 
 from media_pipeline.domain.outcome import Code, ProcessorResult
 from media_pipeline.workers import wire
-from media_pipeline.workers.limits import WorkerLimits, allow_cpu, confine
+from media_pipeline.workers.limits import WorkerLimits, allow_cpu, confine, refuse_system_calls
 
 #: kind, bytes, declared type, parameters -> result. Memory and CPU limits are in force.
 Process = Callable[[str, bytes, str | None, Mapping[str, object]], ProcessorResult]
 
 
-def serve(sock: socket.socket, process: Process, limits: WorkerLimits, parent: int) -> None:
-    """Answer tasks until the pool closes the socket. Never returns normally."""
-    confine(limits, parent)
+def serve(
+    sock: socket.socket, process: Process, limits: WorkerLimits, parent: int, base: Path
+) -> None:
+    """Answer tasks until the pool closes the socket. Never returns normally.
+
+    Its scratch directory `<base>/<pid>` is removed by the pool, which also sees it killed.
+    """
+    scratch = base / str(os.getpid())
+    scratch.mkdir(mode=0o700)
     os.setpgid(0, 0)  # a group of its own: a kill takes what it has started too
-    scratch = tempfile.mkdtemp(prefix="media-worker-")
     os.chdir(scratch)
     os.environ.clear()
-    os.environ["TMPDIR"] = scratch
-    tempfile.tempdir = scratch
+    os.environ["TMPDIR"] = str(scratch)
+    tempfile.tempdir = str(scratch)
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # it may wait for a program of its own
+    confine(limits, parent, scratch)
+    filtered = False
     try:
         while True:
             try:
-                task, _ = wire.receive(sock)
+                task, blobs, descriptor = wire.receive_task(sock)
             except ConnectionError:
                 break
+            if not filtered:
+                # Known with the first file; the pool gives a worker files of one lane only.
+                refuse_system_calls(may_execute=bool(task["executes"]))
+                filtered = True
             allow_cpu(limits.cpu_seconds)
-            wire.send_result(sock, _answer(task, process))
+            wire.send_result(sock, _answer(task, blobs, descriptor, process))
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
         os._exit(0)
 
 
-def _answer(task: Mapping[str, object], process: Process) -> ProcessorResult:
+def _answer(
+    task: Mapping[str, object], blobs: list[bytes], descriptor: int | None, process: Process
+) -> ProcessorResult:
     """Run one task; running out of memory is an outcome, and the worker lives on."""
     try:
-        data = Path(str(task["path"])).read_bytes()
+        data = blobs[0] if descriptor is None else _read(descriptor)
         declared = task["declared_type"]
         params = task["params"]
         if not isinstance(params, dict):
@@ -54,3 +66,8 @@ def _answer(task: Mapping[str, object], process: Process) -> ProcessorResult:
     except MemoryError:
         soft, _ = resource.getrlimit(resource.RLIMIT_AS)
         return ProcessorResult(Code.MEMORY, f"needs more than {soft} bytes of memory")
+
+
+def _read(descriptor: int) -> bytes:
+    with open(descriptor, "rb") as file:  # a descriptor has no path
+        return file.read()

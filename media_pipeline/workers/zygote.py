@@ -1,9 +1,10 @@
 """The zygote: preloads the processors, then forks warm workers when the pool asks.
 
-Runs as `python -m media_pipeline.workers.zygote <socket fd> <limits as JSON> <module>` with an
-empty environment. It stays single-threaded, so forking is safe, and holds no other
-descriptors. A request is one byte with a socket attached (the worker's end); the answer is
-the worker's pid. It ends when the pool's end closes, and its workers end with it.
+Runs as `python -m media_pipeline.workers.zygote <socket fd> <limits as JSON> <module> <scratch>`
+with an empty environment. When it is ready it tells what the cage consists of here, as JSON.
+It stays single-threaded, so forking is safe, and holds no other descriptors. A request is one
+byte with a socket attached (the worker's end); the answer is the worker's pid. It ends when
+the pool's end closes, and its workers end with it.
 """
 
 from __future__ import annotations
@@ -15,25 +16,30 @@ import signal
 import socket
 import struct
 import sys
+from pathlib import Path
 
-from media_pipeline.workers.limits import WorkerLimits
+from media_pipeline.workers.limits import WorkerLimits, confine, refuse_system_calls
 from media_pipeline.workers.worker import Process, serve
 
 PID = struct.Struct("!i")
 SPAWN = b"s"
-READY = b"r"
+#: Length of the report that the zygote sends when it is ready.
+SIZE = struct.Struct("!I")
 
 
 def main(arguments: list[str]) -> None:
     """Serve spawn requests until the pool closes its end."""
     control = socket.socket(fileno=int(arguments[0]))
-    limits = WorkerLimits(**json.loads(arguments[1]))
+    given = json.loads(arguments[1])
+    limits = WorkerLimits(**{**given, "readable": tuple(given["readable"])})
     process = _preload(arguments[2])
+    base = Path(arguments[3])
     # The kernel reaps the workers; the pool learns of a death from its socket.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the run's business
     zygote = os.getpid()
-    control.sendall(READY)
+    report = json.dumps(_tried(limits, zygote, base)).encode()
+    control.sendall(SIZE.pack(len(report)) + report)
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not message:
@@ -41,10 +47,25 @@ def main(arguments: list[str]) -> None:
         pid = os.fork()
         if pid == 0:
             control.close()
-            serve(socket.socket(fileno=descriptors[0]), process, limits, zygote)
+            serve(socket.socket(fileno=descriptors[0]), process, limits, zygote, base)
         for descriptor in descriptors:
             os.close(descriptor)
         control.sendall(PID.pack(pid))
+
+
+def _tried(limits: WorkerLimits, zygote: int, base: Path) -> dict[str, str]:
+    """What a worker will be confined by, found out by a fork that confines itself."""
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.close(reading)
+        found = {**confine(limits, zygote, base), **refuse_system_calls(may_execute=False)}
+        os.write(writing, json.dumps(found).encode())
+        os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as pipe:  # noqa: PTH123  # a descriptor has no path
+        found_by_fork = pipe.read()
+    report: dict[str, str] = json.loads(found_by_fork)
+    return report
 
 
 def _preload(module_name: str) -> Process:

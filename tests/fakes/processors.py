@@ -2,10 +2,42 @@
 
 import ctypes
 import os
+import socket
+import subprocess
 import sys
 import time
 
 from media_pipeline.domain.outcome import Artifact, Code, ProcessorResult
+
+SERVED: list[str] = []
+GROW = "import time; held = bytearray(120 * 1024**2); time.sleep(30)"
+
+
+def reaching(run_pid):
+    """What a decoder that was taken over might try: name -> attempt that answers what it got."""
+
+    def attempt(call):
+        def tried():
+            try:
+                return str(call())
+            except OSError as error:
+                return type(error).__name__
+
+        return tried
+
+    def connect():
+        with socket.socket() as sock:
+            sock.connect(("127.0.0.1", 1))
+
+    return [
+        ("environment of the run", attempt(lambda: open(f"/proc/{run_pid}/environ").read())),
+        ("a file of the system", attempt(lambda: open("/etc/passwd").read())),
+        ("a folder of others", attempt(lambda: os.listdir("/tmp"))),
+        ("writing elsewhere", attempt(lambda: open("/tmp/escaped", "w"))),
+        ("a socket", attempt(connect)),
+        ("a signal to the run", attempt(lambda: os.kill(int(run_pid), 0))),
+        ("its own scratch", attempt(lambda: open("mine", "w").write("x"))),
+    ]
 
 
 def process(kind, data, declared_type, params):  # one line per way to fail
@@ -31,11 +63,23 @@ def process(kind, data, declared_type, params):  # one line per way to fail
         if os.fork() == 0:
             time.sleep(60)
         time.sleep(60)
-    if kind == "crash-once":
-        marker = params["marker"]
-        if not os.path.exists(marker):
-            open(marker, "w").close()
-            os._exit(1)
+    SERVED.append(kind)
+    if kind == "crash-when-used" and len(SERVED) > 1:
+        os._exit(1)
+    if kind == "reach":
+        return ProcessorResult(
+            Code.OK, attributes={name: attempt() for name, attempt in reaching(text)}
+        )
+    if kind == "execute":
+        try:
+            done = subprocess.run(["/bin/echo", "ran"], capture_output=True, check=False)
+        except OSError as error:
+            return ProcessorResult(Code.OK, type(error).__name__)
+        return ProcessorResult(Code.OK, done.stdout.decode().strip())
+    if kind == "grow-outside":
+        # Each process stays below its own limit; together they do not.
+        children = [subprocess.Popen([sys.executable, "-c", GROW]) for _ in range(4)]
+        return ProcessorResult(Code.OK, str([child.wait() for child in children]))
     if kind == "look":
         seen = {
             "environment": sorted(os.environ),

@@ -39,7 +39,7 @@ class EchoPool:
 
     @staticmethod
     def _done(task: Task) -> TaskDone:
-        return TaskDone(task.task_id, ProcessorResult(Code.OK, str(task.path)))
+        return TaskDone(task.task_id, ProcessorResult(Code.OK, str(task.content)))
 
 
 def fetch(asset: MediaAsset) -> FetchedObject:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,10 +76,11 @@ def test_a_bad_file_ends_alone(pool, task, kind, code):
     assert len(done) == 6
 
 
-def test_a_crash_is_tried_again_on_a_fresh_worker(pool, task, tmp_path):
-    done = outcomes(pool, [task("once", "crash-once", marker=str(tmp_path / "marker"))])
-    assert done["once"].code is Code.OK
-    assert pool.stats["worker_deaths"] == 1
+def test_a_crash_is_tried_again_on_a_fresh_worker(task):
+    with WorkerPool(1, processors=FAKE) as pool:
+        done = outcomes(pool, [task("good"), task("worn", "crash-when-used")])
+        assert done["worn"].code is Code.OK
+        assert pool.stats["worker_deaths"] == 1
 
 
 def test_a_slow_file_delays_nobody(pool, task):
@@ -114,16 +116,61 @@ def test_a_worker_sees_neither_secrets_nor_the_run(pool, task, monkeypatch):
     monkeypatch.setenv("MEDIA_PIPELINE_LEDGER__TOKEN", "secret")
     seen = outcomes(pool, [task("look", "look")])["look"].attributes
     assert seen["environment"] == ["TMPDIR"]
-    assert seen["cwd"].startswith("/tmp/media-worker-")
+    assert "/media-workers-" in seen["cwd"]
     assert seen["no_new_privs"] == 1
     assert seen["threads"] == 1
     assert seen["dagster"] is False
 
 
+def test_a_worker_reaches_nothing_outside_its_scratch(pool, task):
+    tried = outcomes(pool, [task("reach", "reach", str(os.getpid()))])["reach"].attributes
+    assert tried.pop("its own scratch") == "1"
+    assert set(tried.values()) == {"PermissionError"}, (tried, pool.cage)
+    assert pool.cage["files"].startswith("landlock")
+    assert pool.cage["network"] == "seccomp"
+
+
+def test_only_processors_that_need_a_program_may_start_one(pool, task):
+    plain, lane = task("plain", "execute"), task("lane", "execute")
+    done = outcomes(pool, [plain, replace(lane, executes=True)])
+    assert done["plain"].message == "PermissionError"
+    assert done["lane"].message == "ran"
+
+
+def test_lanes_share_the_places_of_the_pool(task):
+    with WorkerPool(1, processors=FAKE) as pool:
+        tasks = [replace(task(f"f-{i}", "look"), executes=i % 2 == 0) for i in range(4)]
+        done = outcomes(pool, tasks)
+        assert {result.code for result in done.values()} == {Code.OK}
+        assert len({result.attributes["pid"] for result in done.values()}) == 4
+
+
+def test_programs_of_a_worker_count_as_its_memory(task):
+    limits = WorkerLimits(memory_bytes=400 * 1024**2)
+    with WorkerPool(1, limits, processors=FAKE) as pool:
+        grown = outcomes(pool, [replace(task("grown", "grow-outside"), executes=True)])["grown"]
+        assert grown.code is Code.MEMORY
+        assert pool.stats["workers_killed"] == 1
+
+
+def test_content_may_be_bytes(pool):
+    done = outcomes(pool, [Task("b", "echo", b"given", None, {}, 20)])
+    assert done["b"].message == "given"
+
+
+def test_nothing_is_left_in_the_temporary_directory(task, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    with WorkerPool(2, processors=FAKE) as pool:
+        outcomes(pool, [task("a", "segfault"), task("b", "hang", deadline=0.3), task("c")])
+        assert list((tmp_path / "scratch").iterdir())
+    assert not list((tmp_path / "scratch").iterdir())
+
+
 def test_the_pool_survives_the_death_of_its_zygote(pool, task):
     outcomes(pool, [task("a")])
-    os.kill(pool._zygote.pid, signal.SIGKILL)
-    pool._zygote.wait()
+    os.kill(pool._zygote.process.pid, signal.SIGKILL)
+    pool._zygote.process.wait()
     done = outcomes(pool, [task(f"f-{i}") for i in range(5)])
     assert {result.code for result in done.values()} == {Code.OK}
 
@@ -139,7 +186,7 @@ def test_nothing_outlives_a_killed_run(task, tmp_path):
         f"t = Task('a', 'hang', pathlib.Path({str(tmp_path / 'f')!r}), None, {{}}, 60)\n"
         f"look = Task('l', 'look', pathlib.Path({str(tmp_path / 'f')!r}), None, {{}}, 60)\n"
         "done = next(pool.run([look]))\n"
-        "print(pool._zygote.pid, done.result.attributes['pid'], flush=True)\n"
+        "print(pool._zygote.process.pid, done.result.attributes['pid'], flush=True)\n"
         "list(pool.run([t]))\n"
     )
     (tmp_path / "f").write_text("x")
