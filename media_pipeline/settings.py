@@ -140,6 +140,10 @@ class ProcessingSettings(BaseModel):
     text_max_characters: int = Field(10_000_000, description="text beyond is cut and said so")
     thumbnail_sizes: tuple[int, ...] = Field((128, 256, 512), description="longest side, pixels")
     thumbnail_max_pixels: int = Field(50_000_000, description="larger images end as too_large")
+    thumbnail_format: Literal["webp", "jpeg", "png", "avif"] = Field(
+        "webp", description="webp is the smallest that every browser shows and is quick to make"
+    )
+    thumbnail_quality: int = Field(80, description="1..100; png has none")
     max_attempts: int = Field(
         3, description="claims of one content version before it is a dead letter"
     )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from dataclasses import dataclass
 from typing import Literal
 
 Family = Literal["pdf", "image", "text", "html", "office", "other"]
+
+OFFICE_BASE = "application/vnd.openxmlformats-officedocument."
+_MAX_ARCHIVE_ENTRIES = 20_000
 
 #: (offset, magic, type). First match wins.
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
@@ -23,6 +28,8 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (4, b"ftypheic", "image/heic"),
     (4, b"ftypheix", "image/heic"),
     (4, b"ftypmif1", "image/heic"),
+    (4, b"ftyphevc", "image/heic"),
+    (4, b"ftypmsf1", "image/heic"),
     (0, b"PK\x03\x04", "application/zip"),
     (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "application/x-ole-storage"),
     (0, b"{\\rtf", "application/rtf"),
@@ -71,21 +78,24 @@ def _by_magic(data: bytes) -> str | None:
         if data[offset : offset + len(magic)] == magic:
             if mime == "image/webp" and data[:4] != b"RIFF":
                 continue
-            return _office(data) or mime if mime == "application/zip" else mime
+            return _office_type(data) or mime if mime == "application/zip" else mime
     return None
 
 
-def _office(data: bytes) -> str | None:
-    """Office documents are zip archives whose first names tell what they are."""
-    start = data[:8192]
-    base = "application/vnd.openxmlformats-officedocument."
-    for mark, mime in (
-        (b"word/", f"{base}wordprocessingml.document"),
-        (b"ppt/", f"{base}presentationml.presentation"),
-        (b"xl/", f"{base}spreadsheetml.sheet"),
+def _office_type(data: bytes) -> str | None:
+    """The media type of an office archive by what it holds; None for any other archive."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = {info.filename for info in archive.infolist()[:_MAX_ARCHIVE_ENTRIES]}
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
+        return None
+    for part, kind in (
+        ("word/document.xml", "wordprocessingml.document"),
+        ("ppt/presentation.xml", "presentationml.presentation"),
+        ("xl/workbook.xml", "spreadsheetml.sheet"),
     ):
-        if mark in start:
-            return mime
+        if part in names:
+            return OFFICE_BASE + kind
     return None
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from media_pipeline.domain.outcome import Code
+from media_pipeline.processing.results import UnreadableMediaError
 
 #: Scans: fewer characters than this and images over at least this share of the page.
 FEW_CHARACTERS = 20
@@ -18,17 +19,9 @@ _PRIVATE_USE = range(0xE000, 0xF900)
 _REPLACEMENT = "\ufffd"
 
 
-class UnreadablePdfError(Exception):
-    """A document without a readable page; `code` is `encrypted` or `invalid`."""
-
-    def __init__(self, code: Code, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 @contextmanager
 def open_pdf(data: bytes) -> Iterator[Any]:
-    """The document; UnreadablePdfError when it needs a password or has no pages."""
+    """The document; UnreadableMediaError when it needs a password or has no pages."""
     import pymupdf
 
     pymupdf.TOOLS.mupdf_display_errors(False)
@@ -38,12 +31,12 @@ def open_pdf(data: bytes) -> Iterator[Any]:
         document = pymupdf.open(stream=data, filetype="pdf")
         pages = 0 if document.needs_pass else document.page_count
     except (pymupdf.FileDataError, RuntimeError, ValueError) as error:
-        raise UnreadablePdfError(Code.INVALID, f"not a readable PDF: {error}") from error
+        raise UnreadableMediaError(Code.INVALID, f"not a readable PDF: {error}") from error
     try:
         if document.needs_pass:
-            raise UnreadablePdfError(Code.ENCRYPTED, "the PDF needs a password")
+            raise UnreadableMediaError(Code.ENCRYPTED, "the PDF needs a password")
         if pages == 0:
-            raise UnreadablePdfError(Code.INVALID, "the PDF has no readable page")
+            raise UnreadableMediaError(Code.INVALID, "the PDF has no readable page")
         yield document
     finally:
         document.close()

@@ -46,7 +46,10 @@ def _thumbnails(data: bytes, media_type: MediaType, params: Params) -> Processor
     if not isinstance(sizes, list | tuple):
         raise TypeError(f"sizes is a {type(sizes).__name__}, not a list of pixels")
     limits = thumbnails.ThumbnailLimits(
-        sizes=tuple(_integer(size) for size in sizes), max_pixels=_integer(params["max_pixels"])
+        sizes=tuple(_integer(size) for size in sizes),
+        max_pixels=_integer(params["max_pixels"]),
+        format=str(params["format"]),
+        quality=_integer(params["quality"]),
     )
     return thumbnails.make_thumbnails(data, media_type, limits)
 
@@ -56,18 +59,28 @@ PROCESSORS: Mapping[str, Processor] = {
         version=text.VERSION,
         run=_text,
         settings={"max_pages": "text_max_pages", "max_characters": "text_max_characters"},
-        packages=("pymupdf", "charset-normalizer"),
-        preload=("pymupdf", "charset_normalizer", "html.parser"),
+        packages=(
+            "pymupdf", "charset-normalizer", "py3langid", "python-docx", "python-pptx", "openpyxl",
+        ),
+        preload=(
+            "pymupdf", "charset_normalizer", "html.parser", "docx", "pptx", "openpyxl",
+            "defusedxml", "media_pipeline.processing.language",
+        ),
     ),
     "thumbnails": Processor(
         version=thumbnails.VERSION,
         run=_thumbnails,
-        settings={"sizes": "thumbnail_sizes", "max_pixels": "thumbnail_max_pixels"},
-        packages=("pillow", "pymupdf"),
+        settings={
+            "sizes": "thumbnail_sizes",
+            "max_pixels": "thumbnail_max_pixels",
+            "format": "thumbnail_format",
+            "quality": "thumbnail_quality",
+        },
+        packages=("pillow", "pillow-heif", "pymupdf"),
         preload=(
             "pymupdf", "PIL.Image", "PIL.ImageOps", "PIL.ImageCms", "PIL.JpegImagePlugin",
             "PIL.PngImagePlugin", "PIL.GifImagePlugin", "PIL.WebPImagePlugin",
-            "PIL.TiffImagePlugin", "PIL.BmpImagePlugin", "PIL.AvifImagePlugin",
+            "PIL.TiffImagePlugin", "PIL.BmpImagePlugin", "PIL.AvifImagePlugin", "pillow_heif",
         ),
     ),
 }  # fmt: skip

@@ -8,6 +8,14 @@ from media_pipeline.domain.outcome import Code, ProcessorResult
 from media_pipeline.processing.media_type import MediaType
 
 
+class UnreadableMediaError(Exception):
+    """A file that cannot be read; `code` says how it ends."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 def types_of(media_type: MediaType) -> dict[str, object]:
     """Both types, recorded whenever they differ."""
     found: dict[str, object] = {"media_type": media_type.mime}

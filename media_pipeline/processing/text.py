@@ -1,10 +1,13 @@
-"""Text of a media asset: PDF pages in reading order, plain text, HTML.
+"""Text of a media asset: PDF pages in reading order, plain text, HTML, office documents.
 
 Artifacts: `text.json.gz`, a gzip of
     {"schema": 1, "media_type": str, "metadata": {...}, "truncated": bool,
-     "pages": [{"number": 1.., "class": "text|little|scan|garbled|blank",
-                "blocks": [{"bbox": [x0, y0, x1, y1] in points, "text": str}]}]}
-(plain text and HTML have one page with one block and no bbox), and `text.txt`, UTF-8.
+     "language": {"code": ISO 639-1, "probability": 0..1} or null,
+     "pages": [{"number": 1.., "class": "text|little|scan|garbled|blank", "name"?: str,
+                "blocks": [{"bbox"?: [x0, y0, x1, y1] in points, "text": str}]}]}
+and `text.txt`, UTF-8. Only PDF blocks have a bbox; plain text, HTML and Word documents have
+one page, slides and sheets one each, with a name. The attribute `ocr_pages` lists the PDF
+pages that want OCR.
 """
 
 from __future__ import annotations
@@ -18,11 +21,16 @@ from html.parser import HTMLParser
 from typing import Any
 
 from media_pipeline.domain.outcome import Artifact, Code, ProcessorResult
+from media_pipeline.processing.language import guess_language
 from media_pipeline.processing.media_type import MediaType
-from media_pipeline.processing.pdf import UnreadablePdfError, open_pdf, page_blocks, page_class
-from media_pipeline.processing.results import ended, types_of
+from media_pipeline.processing.office import read_office
+from media_pipeline.processing.pdf import open_pdf, page_blocks, page_class
+from media_pipeline.processing.results import UnreadableMediaError, ended, types_of
 
-VERSION = "1"
+VERSION = "2"
+#: Page classes whose text is a picture, or rubbish.
+WANTS_OCR = frozenset({"scan", "garbled"})
+_MAX_OCR_PAGES = 500
 _TITLE_LENGTH = 300
 #: Fast and small enough; the default level costs twice the time for a few per cent.
 _GZIP_LEVEL = 5
@@ -40,11 +48,13 @@ def extract_text(data: bytes, media_type: MediaType, limits: TextLimits) -> Proc
     """The text of `data`, or a named outcome without artifacts."""
     if not data:
         return ended(Code.EMPTY, "the file has zero bytes", media_type)
-    if media_type.family == "pdf":
-        try:
+    try:
+        if media_type.family == "pdf":
             return _from_pdf(data, media_type, limits)
-        except UnreadablePdfError as error:
-            return ended(error.code, str(error), media_type)
+        if media_type.family == "office":
+            return _from_office(data, media_type, limits)
+    except UnreadableMediaError as error:
+        return ended(error.code, str(error), media_type)
     if media_type.family in ("text", "html"):
         read = _from_html if media_type.family == "html" else _from_plain
         return read(_decode(data), media_type, limits)
@@ -77,7 +87,13 @@ def _from_pdf(data: bytes, media_type: MediaType, limits: TextLimits) -> Process
     if not pages:
         return ended(Code.INVALID, f"none of {total} pages could be read", media_type)
     truncated = truncated or total > limits.max_pages
-    more: dict[str, object] = {"pages": total, "broken_pages": broken or None, **metadata}
+    unread = [page["number"] for page in pages if page["class"] in WANTS_OCR]
+    more: dict[str, object] = {
+        "pages": total,
+        "broken_pages": broken or None,
+        "ocr_pages": unread[:_MAX_OCR_PAGES] or None,
+        **metadata,
+    }
     return _result(pages, media_type, metadata, truncated, more)
 
 
@@ -95,6 +111,21 @@ def _pdf_metadata(document: Any) -> dict[str, object]:
         for name, value in picked.items()
         if value
     }
+
+
+def _from_office(data: bytes, media_type: MediaType, limits: TextLimits) -> ProcessorResult:
+    document = read_office(data, media_type.mime, limits.max_characters)
+    pages, left = [], limits.max_characters
+    for number, (name, blocks) in enumerate(document.parts[: limits.max_pages], 1):
+        kept = []
+        for block in blocks:
+            kept.append({"text": block[: max(0, left)]})
+            left -= len(block)
+        kind = "text" if kept else "blank"
+        pages.append({"number": number, "name": name, "class": kind, "blocks": kept})
+    truncated = left < 0 or len(document.parts) > limits.max_pages
+    more = {"pages": len(document.parts), **document.metadata}
+    return _result(pages, media_type, document.metadata, truncated, more)
 
 
 def _from_plain(
@@ -144,9 +175,11 @@ def _result(
     more: Mapping[str, object],
 ) -> ProcessorResult:
     text = "\n\n".join("\n".join(block["text"] for block in page["blocks"]) for page in pages)
+    language = guess_language(text)
     document = {
         "schema": 1,
         "media_type": media_type.mime,
+        "language": language,
         "metadata": metadata,
         "truncated": truncated,
         "pages": pages,
@@ -156,6 +189,7 @@ def _result(
         **types_of(media_type),
         **{name: value for name, value in more.items() if value is not None},
         "characters": len(text),
+        **({"language": language["code"]} if language else {}),
         "page_classes": dict(sorted(Counter(page["class"] for page in pages).items())),
         "truncated": truncated,
     }

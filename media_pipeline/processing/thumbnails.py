@@ -1,25 +1,22 @@
-"""Thumbnails of images and of the first page of PDFs: upright, sRGB, WebP, all sizes.
+"""Thumbnails of images and of the first page of PDFs: upright, sRGB, all sizes.
 
-Artifacts: `<longest side>.webp` per configured size. Bytes are the same for the same input,
+Artifacts: `<longest side>.<format>` per configured size. Bytes are the same for the same input,
 settings and library versions, in any process.
 """
 
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 from media_pipeline.domain.outcome import Artifact, Code, ProcessorResult
+from media_pipeline.processing.images import decode_image, on_white
 from media_pipeline.processing.media_type import MediaType
-from media_pipeline.processing.pdf import UnreadablePdfError, first_page_pixels, open_pdf
-from media_pipeline.processing.results import ended, types_of
+from media_pipeline.processing.pdf import first_page_pixels, open_pdf
+from media_pipeline.processing.results import UnreadableMediaError, ended, types_of
 
-VERSION = "1"
-#: Only these decoders: EPS, for example, would start Ghostscript.
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF")
-QUALITY = 80
+VERSION = "2"
 METHOD = 2
 PREVIEW_SIDE = 64
 PREVIEW_QUALITY = 60
@@ -27,34 +24,31 @@ PREVIEW_QUALITY = 60
 
 @dataclass(frozen=True, slots=True)
 class ThumbnailLimits:
-    """`sizes`: longest sides in pixels. `max_pixels`: larger images are not decoded."""
+    """`sizes`: longest sides in pixels. `max_pixels`: larger images are not decoded.
+    `format`: webp, jpeg, png or avif. `quality`: 1..100, not for png."""
 
     sizes: tuple[int, ...] = (128, 256, 512)
     max_pixels: int = 50_000_000
-
-
-class _RefusedError(Exception):
-    def __init__(self, code: Code, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+    format: str = "webp"
+    quality: int = 80
 
 
 def make_thumbnails(data: bytes, media_type: MediaType, limits: ThumbnailLimits) -> ProcessorResult:
     """All sizes of `data`, or a named outcome without artifacts."""
     if not data:
         return ended(Code.EMPTY, "the file has zero bytes", media_type)
-    if media_type.family in ("text", "html"):
+    if media_type.family in ("text", "html", "office"):
         return ended(Code.NOT_APPLICABLE, "text has no picture", media_type)
-    if media_type.mime == "image/heic" or media_type.family not in ("image", "pdf"):
+    if media_type.family not in ("image", "pdf"):
         return ended(Code.UNSUPPORTED, f"no decoder for {media_type.mime}", media_type)
     try:
         if media_type.family == "pdf":
             image, facts = _pdf_page(data, max(limits.sizes))
         else:
-            image, facts = _decoded(data, limits)
-    except (_RefusedError, UnreadablePdfError) as error:
+            image, facts = decode_image(data, max(limits.sizes), limits.max_pixels)
+    except UnreadableMediaError as error:
         return ended(error.code, str(error), media_type)
-    artifacts, sizes = _scaled(image, limits.sizes)
+    artifacts, sizes = _scaled(image, limits)
     return ProcessorResult(
         Code.OK,
         artifacts=artifacts,
@@ -70,7 +64,7 @@ def _pdf_page(data: bytes, longest_side: int) -> tuple[Any, dict[str, object]]:
         try:
             width, height, samples = first_page_pixels(document, longest_side)
         except (RuntimeError, ValueError) as error:
-            raise _RefusedError(
+            raise UnreadableMediaError(
                 Code.INVALID, f"the first page cannot be rendered: {error}"
             ) from error
         facts: dict[str, object] = {
@@ -81,110 +75,20 @@ def _pdf_page(data: bytes, longest_side: int) -> tuple[Any, dict[str, object]]:
     return Image.frombytes("RGB", (width, height), samples), facts
 
 
-def _decoded(data: bytes, limits: ThumbnailLimits) -> tuple[Any, dict[str, object]]:
-    """First frame, reduced to the largest size while decoding, upright, in sRGB."""
-    from PIL import Image, UnidentifiedImageError
-
-    side = max(limits.sizes)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of bombs; the guard below decides
-        try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            width, height = image.size
-            if width * height > limits.max_pixels:
-                raise _RefusedError(
-                    Code.TOO_LARGE,
-                    f"{width} x {height} pixels, the limit is {limits.max_pixels}",
-                )
-            facts: dict[str, object] = {
-                "width": width,
-                "height": height,
-                "format": image.format,
-                "mode": image.mode,
-            }
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1:
-                facts["frames"] = frames
-            profile = image.info.get("icc_profile")
-            # `reducing_gap` and the decoder's own scaling: 4-5 times faster on large JPEGs.
-            image = _eight_bits(image)
-            image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2)
-            image = _upright(image)
-            return _in_srgb(image, profile), facts
-        except UnidentifiedImageError as error:
-            raise _RefusedError(Code.INVALID, "not a readable image") from error
-        except Image.DecompressionBombError as error:
-            raise _RefusedError(Code.TOO_LARGE, str(error)) from error
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            TypeError,
-            IndexError,
-            EOFError,
-            KeyError,
-        ) as error:
-            # What Pillow's decoders raise for broken files.
-            raise _RefusedError(Code.INVALID, f"the image is broken: {error}") from error
-
-
-def _eight_bits(image: Any) -> Any:
-    """16-bit grey scaled by its range: Pillow's own conversion would clip it to white."""
-    if image.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
-        image.load()
-        _, high = image.getextrema()
-        scale = 255.0 / max(high, 255) if image.mode != "F" else 255.0 / max(high, 1e-6)
-        if image.mode.startswith("I;16"):
-            image = image.convert("I")
-        return image.point(lambda value: value * scale).convert("L")
-    return image
-
-
-def _upright(image: Any) -> Any:
-    from PIL import ImageOps
-
-    return ImageOps.exif_transpose(image)
-
-
-def _in_srgb(image: Any, profile: bytes | None) -> Any:
-    """RGB or RGBA; by the embedded profile where it is usable, after the downscale."""
-    from PIL import ImageCms
-
-    alpha = None
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        alpha = image.getchannel("A")
-    if profile and image.mode in ("RGB", "RGBA", "CMYK", "L"):
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            plain = image.convert("RGB") if image.mode == "RGBA" else image
-            converted = ImageCms.profileToProfile(
-                plain, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-            image = converted or image
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            # A broken profile: the colours as they are beat no picture.
-            image = image.convert("RGB")
-    if alpha is not None:
-        image = image.convert("RGB")
-        image.putalpha(alpha)
-        return image
-    return image.convert("RGB")
-
-
 def _scaled(
-    image: Any, sizes: tuple[int, ...]
+    image: Any, limits: ThumbnailLimits
 ) -> tuple[tuple[Artifact, ...], dict[str, list[int]]]:
     """Every size from the next larger one: decoded once, and each step is cheap."""
     from PIL import Image
 
     made: list[Artifact] = []
     facts: dict[str, list[int]] = {}
-    for side in sorted(set(sizes), reverse=True):
+    for side in sorted(set(limits.sizes), reverse=True):
         if max(image.size) > side:
             image = image.copy()
             image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2)
-        made.append(Artifact(f"{side}.webp", "image/webp", _webp(image, QUALITY)))
+        data = _encoded(image, limits.format, limits.quality)
+        made.append(Artifact(f"{side}.{limits.format}", f"image/{limits.format}", data))
         facts[str(side)] = [image.width, image.height]
     return tuple(reversed(made)), facts
 
@@ -194,10 +98,19 @@ def _preview(image: Any) -> bytes:
 
     small = image.copy()
     small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.BILINEAR)
-    return _webp(small, PREVIEW_QUALITY)
+    return _encoded(small, "webp", PREVIEW_QUALITY)
 
 
-def _webp(image: Any, quality: int) -> bytes:
+def _encoded(image: Any, name: str, quality: int) -> bytes:
+    """The same bytes in every process: AVIF only so with one thread."""
+    settings: dict[str, dict[str, Any]] = {
+        "webp": {"quality": quality, "method": METHOD},
+        "jpeg": {"quality": quality, "optimize": True, "progressive": True},
+        "png": {"optimize": True},
+        "avif": {"quality": quality, "max_threads": 1, "speed": 6},
+    }
+    if name == "jpeg" and image.mode == "RGBA":
+        image = on_white(image)
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=quality, method=METHOD)
+    image.save(buffer, name.upper(), **settings[name])
     return buffer.getvalue()

@@ -73,7 +73,9 @@ def _preload(module_name: str) -> Process:
     module = importlib.import_module(module_name)
     for processor in getattr(module, "PROCESSORS", {}).values():
         for name in processor.preload:
-            importlib.import_module(name)
+            warm = getattr(importlib.import_module(name), "preload", None)
+            if name.startswith("media_pipeline.") and warm is not None:
+                warm()
     # Fragments of what was imported would be copied into every worker at first touch.
     importlib.import_module("gc").freeze()
     process: Process = module.process

@@ -1,8 +1,19 @@
 """The sniffed type wins; the declared one is noted."""
 
+import io
+import zipfile
+
 import pytest
 
 from media_pipeline.processing.media_type import sniff
+
+
+def archive(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as made:
+        for name in ("[Content_Types].xml", *names):
+            made.writestr(name, "x" * 9000)
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -21,8 +32,9 @@ from media_pipeline.processing.media_type import sniff
         (b"<!DOCTYPE html><p>x", "text/plain", "text/html", "html", False),
         ("grün".encode("utf-16"), None, "text/plain", "text", True),
         (b"\x00\x01\x02\x03", None, "application/octet-stream", "other", True),
-        (b"PK\x03\x04....word/document.xml", None,
+        (archive("word/document.xml"), None,
          "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "office", True),
+        (b"PK\x03\x04....word/document.xml", None, "application/zip", "other", True),
         (b"PK\x03\x04....", None, "application/zip", "other", True),
         (b"", None, "application/octet-stream", "other", True),
         (bytes(range(128, 256)) * 20, None, "application/octet-stream", "other", True),

@@ -141,7 +141,7 @@ def huge_png() -> bytes:
         (b"", Code.EMPTY),
         (b"plain text", Code.NOT_APPLICABLE),
         (b"SAMPLE\x00\x01\x02", Code.UNSUPPORTED),
-        (b"\x00\x00\x00\x18ftypheic", Code.UNSUPPORTED),
+        (b"\x00\x00\x00\x18ftypheic", Code.INVALID),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", Code.NOT_APPLICABLE),
         (b"\xff\xd8\xff\xe0 not a jpeg at all", Code.INVALID),
         (encode(quarters(), "JPEG")[:3000], Code.INVALID),
@@ -163,3 +163,27 @@ def test_the_pixel_limit_is_the_settings():
 def test_the_same_file_gives_the_same_bytes():
     data = encode(quarters(), "JPEG")
     assert make(data).artifacts == make(data).artifacts
+
+
+def test_heic_and_avif_are_read():
+    import pillow_heif
+
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(quarters()).save(buffer, quality=90)
+    for data in (buffer.getvalue(), encode(quarters(), "AVIF")):
+        result = make(data)
+        assert result.code is Code.OK, result.message
+        picture = Image.open(io.BytesIO(result.artifacts[0].data)).convert("RGB")
+        red = picture.getpixel((picture.width // 4, picture.height // 4))
+        assert red[0] > 180
+        assert max(red[1:]) < 80
+
+
+@pytest.mark.parametrize("name", ["webp", "jpeg", "png", "avif"])
+def test_the_format_is_a_setting_and_bytes_repeat(name):
+    limits = ThumbnailLimits(sizes=(64,), format=name)
+    data = encode(quarters(), "PNG")
+    first, second = (make_thumbnails(data, sniff(data), limits) for _ in range(2))
+    assert first.artifacts[0].name == f"64.{name}"
+    assert first.artifacts == second.artifacts
+    assert Image.open(io.BytesIO(first.artifacts[0].data)).format == name.upper()
