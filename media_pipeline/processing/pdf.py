@@ -96,3 +96,17 @@ def first_page_pixels(document: Any, longest_side: int) -> tuple[int, int, bytes
     zoom = longest_side / longest
     pixels = page.get_pixmap(matrix=pymupdf.Matrix(zoom, zoom), alpha=False, colorspace="rgb")
     return pixels.width, pixels.height, pixels.samples
+
+
+def render_grey(document: Any, index: int, dpi: int, max_pixels: int) -> Any:
+    """A page (from 0) as a grey Pillow image at `dpi`, or less where it would be too large."""
+    import pymupdf
+    from PIL import Image
+
+    page = document[index]
+    zoom = dpi / 72
+    pixels = page.rect.width * page.rect.height * zoom * zoom
+    if pixels > max_pixels:
+        zoom *= (max_pixels / pixels) ** 0.5
+    found = page.get_pixmap(matrix=pymupdf.Matrix(zoom, zoom), alpha=False, colorspace="gray")
+    return Image.frombytes("L", (found.width, found.height), found.samples)

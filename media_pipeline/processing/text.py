@@ -12,8 +12,6 @@ pages that want OCR.
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from media_pipeline.domain.outcome import Artifact, Code, ProcessorResult
+from media_pipeline.processing.json_artifact import packed_json
 from media_pipeline.processing.language import guess_language
 from media_pipeline.processing.media_type import MediaType
 from media_pipeline.processing.office import read_office
@@ -32,8 +31,6 @@ VERSION = "2"
 WANTS_OCR = frozenset({"scan", "garbled"})
 _MAX_OCR_PAGES = 500
 _TITLE_LENGTH = 300
-#: Fast and small enough; the default level costs twice the time for a few per cent.
-_GZIP_LEVEL = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +181,6 @@ def _result(
         "truncated": truncated,
         "pages": pages,
     }
-    packed = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     attributes = {
         **types_of(media_type),
         **{name: value for name, value in more.items() if value is not None},
@@ -196,12 +192,7 @@ def _result(
     return ProcessorResult(
         Code.OK,
         artifacts=(
-            Artifact(
-                "text.json.gz",
-                "application/gzip",
-                # No time stamp: the same text must give the same bytes.
-                gzip.compress(packed.encode("utf-8", "replace"), _GZIP_LEVEL, mtime=0),
-            ),
+            Artifact("text.json.gz", "application/gzip", packed_json(document)),
             Artifact("text.txt", "text/plain; charset=utf-8", text.encode("utf-8", "replace")),
         ),
         attributes=attributes,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from media_pipeline.workers import landlock, seccomp
+from media_pipeline.workers.lanes import Lane
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
@@ -37,7 +38,7 @@ class WorkerLimits:
     readable: tuple[str, ...] = ()
 
 
-def confine(limits: WorkerLimits, parent: int, scratch: Path) -> dict[str, str]:
+def confine(limits: WorkerLimits, lane: Lane, parent: int, scratch: Path) -> dict[str, str]:
     """Apply everything that lasts for the worker's life; dies at once if its parent has.
 
     Answers what is in force, part by part, in words for a log.
@@ -54,24 +55,27 @@ def confine(limits: WorkerLimits, parent: int, scratch: Path) -> dict[str, str]:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(what, (value, value))
+    if not lane.confined:
+        return {"files": "not confined: an accelerator", "network": "not confined: an accelerator"}
+    return {"files": _confine_files(limits, scratch), "network": _refuse_calls(lane)}
+
+
+def _confine_files(limits: WorkerLimits, scratch: Path) -> str:
     try:
         confined = landlock.restrict(
             [*_libraries(), *_SYSTEM_READABLE, *limits.readable], [str(scratch), "/dev/null"]
         )
-        files = f"landlock ABI {landlock.abi()}" if confined else "not confined: no Landlock here"
     except OSError as error:
-        files = f"not confined: {error}"
-    return {"files": files}
+        return f"not confined: {error}"
+    return f"landlock ABI {landlock.abi()}" if confined else "not confined: no Landlock here"
 
 
-def refuse_system_calls(*, may_execute: bool) -> dict[str, str]:
-    """The rest of the cage, once it is known whether programs may be started."""
+def _refuse_calls(lane: Lane) -> str:
     try:
-        filtered = seccomp.restrict(may_execute=may_execute)
-        network = "seccomp" if filtered else "not confined: no table for this architecture"
+        filtered = seccomp.restrict(may_execute=lane.may_execute)
     except OSError as error:
-        network = f"not confined: {error}"
-    return {"network": network}
+        return f"not confined: {error}"
+    return "seccomp" if filtered else "not confined: no table for this architecture"
 
 
 def allow_cpu(seconds: int) -> None:

@@ -14,13 +14,14 @@ import selectors
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from media_pipeline.domain.outcome import Code, ProcessorResult
 from media_pipeline.workers import wire
+from media_pipeline.workers.lanes import LANES, LaneName
 from media_pipeline.workers.limits import WorkerLimits
 from media_pipeline.workers.worker_process import WorkerProcess, Zygote
 
@@ -36,7 +37,7 @@ _PROCESSORS = "media_pipeline.processing.processors"
 class Task:
     """One file for one processor; `deadline_seconds` is wall time inside the worker.
 
-    `content` is a file to be opened, or bytes. `executes`: the processor starts a program.
+    `content` is a file to be opened, or bytes.
     """
 
     task_id: str
@@ -45,7 +46,7 @@ class Task:
     declared_type: str | None
     params: Mapping[str, object]
     deadline_seconds: float
-    executes: bool = False
+    lane: LaneName = "decode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +80,15 @@ class WorkerPool:
         limits: WorkerLimits | None = None,
         *,
         processors: str = _PROCESSORS,
+        lane_sizes: Mapping[LaneName, int] | None = None,
     ) -> None:
+        """`lane_sizes`: lanes that may have fewer workers at a time than the pool."""
         self.size = size or available_cpus()
+        self._lane_sizes = dict(lane_sizes or {})
         self.stats: Counter[str] = Counter()
         self._limits = limits or WorkerLimits()
         self._zygote = Zygote(self._limits, processors, tempfile.gettempdir())
-        self._idle: dict[bool, list[WorkerProcess]] = {True: [], False: []}
+        self._idle: dict[LaneName, list[WorkerProcess]] = {name: [] for name in LANES}
 
     @property
     def cage(self) -> Mapping[str, str]:
@@ -104,28 +108,26 @@ class WorkerPool:
             idle.clear()
         self._zygote.close()
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[TaskDone]:
-        """Results as they come. Tasks are pulled when a worker is free, never far ahead."""
-        again: deque[tuple[Task, int]] = deque()
-        source = iter(tasks)
-        exhausted = False
+    def run(self, tasks: Iterable[Task | None]) -> Iterator[TaskDone]:
+        """Results as they come. Tasks are pulled when a worker is free, never far ahead.
+
+        None instead of a task means: none now, ask again after the next result.
+        """
+        source = _Source(tasks)
         with selectors.DefaultSelector() as selector:
             try:
                 while True:
-                    while again and len(selector.get_map()) < self.size:
-                        self._dispatch(selector, *again.popleft())
-                    while not exhausted and len(selector.get_map()) < self.size:
-                        task = next(source, None)
-                        if task is None:
-                            exhausted = True
-                        else:
-                            self._dispatch(selector, task, 1)
+                    while len(selector.get_map()) < self.size:
+                        found = source.pull(lambda task: self._has_place(selector, task))
+                        if found is None:
+                            break
+                        self._dispatch(selector, *found)
                     if not selector.get_map():
                         return
                     for busy in self._wait(selector):
                         done = self._collect(busy, selector)
                         if done is None:
-                            again.append((busy.task, busy.tries + 1))
+                            source.again(busy.task, busy.tries + 1)
                         else:
                             yield done
             finally:
@@ -138,11 +140,10 @@ class WorkerPool:
             "kind": task.kind,
             "declared_type": task.declared_type,
             "params": dict(task.params),
-            "executes": task.executes,
         }
-        idle = self._idle[task.executes]
+        idle = self._idle[task.lane]
         # A file that killed a worker gets a fresh one: the last may have been damaged.
-        worker = idle.pop() if idle and tries == 1 else self._spawn(task.executes)
+        worker = idle.pop() if idle and tries == 1 else self._spawn(task.lane)
         # A worker that died while idle shows when its socket is read.
         with contextlib.suppress(OSError):
             if isinstance(task.content, bytes):
@@ -153,13 +154,18 @@ class WorkerPool:
         busy = _Busy(worker, task, tries, time.monotonic() + task.deadline_seconds)
         selector.register(worker.sock, selectors.EVENT_READ, busy)
 
-    def _spawn(self, executes: bool) -> WorkerProcess:
-        # An idle worker of the other lane makes room: there are never more than `size`.
-        others = self._idle[not executes]
-        if others:
+    def _has_place(self, selector: selectors.BaseSelector, task: Task) -> bool:
+        limit = self._lane_sizes.get(task.lane, self.size)
+        busy: list[_Busy] = [key.data for key in selector.get_map().values()]
+        return sum(one.task.lane == task.lane for one in busy) < limit
+
+    def _spawn(self, lane: LaneName) -> WorkerProcess:
+        # An idle worker of another lane makes room: there are never more than `size`.
+        others = next((idle for name, idle in self._idle.items() if name != lane and idle), None)
+        if others and sum(map(len, self._idle.values())) >= self.size - 1:
             others.pop().kill()
         self.stats["workers_started"] += 1
-        return self._zygote.fork()
+        return self._zygote.fork(lane)
 
     def _wait(self, selector: selectors.BaseSelector) -> list[_Busy]:
         """Workers that answered, died, ran out of time or took too much memory; at least one."""
@@ -197,7 +203,7 @@ class WorkerPool:
             self.stats["workers_killed"] += 1
         worker.served += 1
         if alive and worker.served < self._limits.recycle_tasks:
-            self._idle[task.executes].append(worker)
+            self._idle[task.lane].append(worker)
         else:
             worker.kill()
         if result is None and busy.tries < CRASH_TRIES:
@@ -207,6 +213,36 @@ class WorkerPool:
             result = ProcessorResult(Code.CRASH, message)
         self.stats[str(result.code)] += 1
         return TaskDone(task.task_id, result)
+
+
+class _Source:
+    """The tasks still to be given out: those to be tried again, held back, and to come."""
+
+    def __init__(self, tasks: Iterable[Task | None]) -> None:
+        self._tasks = iter(tasks)
+        self._waiting: deque[tuple[Task, int]] = deque()
+
+    def again(self, task: Task, tries: int) -> None:
+        self._waiting.append((task, tries))
+
+    def pull(self, has_place: Callable[[Task], bool]) -> tuple[Task, int] | None:
+        """The next task with a place for it, and which try it is; None when there is none now.
+
+        At most one task is held back for want of a place: the source is not drained.
+        """
+        for index, (task, tries) in enumerate(self._waiting):
+            if has_place(task):
+                del self._waiting[index]
+                return task, tries
+        if self._waiting:
+            return None
+        new = next(self._tasks, None)
+        if new is None:
+            return None
+        if not has_place(new):
+            self._waiting.append((new, 1))
+            return None
+        return new, 1
 
 
 def available_cpus() -> int:

@@ -12,14 +12,20 @@ from pathlib import Path
 
 from media_pipeline.domain.outcome import Code, ProcessorResult
 from media_pipeline.workers import wire
-from media_pipeline.workers.limits import WorkerLimits, allow_cpu, confine, refuse_system_calls
+from media_pipeline.workers.lanes import Lane
+from media_pipeline.workers.limits import WorkerLimits, allow_cpu, confine
 
 #: kind, bytes, declared type, parameters -> result. Memory and CPU limits are in force.
 Process = Callable[[str, bytes, str | None, Mapping[str, object]], ProcessorResult]
 
 
 def serve(
-    sock: socket.socket, process: Process, limits: WorkerLimits, parent: int, base: Path
+    sock: socket.socket,
+    process: Process,
+    limits: WorkerLimits,
+    lane: Lane,
+    parent: int,
+    base: Path,
 ) -> None:
     """Answer tasks until the pool closes the socket. Never returns normally.
 
@@ -34,18 +40,13 @@ def serve(
     tempfile.tempdir = str(scratch)
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # it may wait for a program of its own
-    confine(limits, parent, scratch)
-    filtered = False
+    confine(limits, lane, parent, scratch)
     try:
         while True:
             try:
                 task, blobs, descriptor = wire.receive_task(sock)
             except ConnectionError:
                 break
-            if not filtered:
-                # Known with the first file; the pool gives a worker files of one lane only.
-                refuse_system_calls(may_execute=bool(task["executes"]))
-                filtered = True
             allow_cpu(limits.cpu_seconds)
             wire.send_result(sock, _answer(task, blobs, descriptor, process))
     finally:

@@ -16,10 +16,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from media_pipeline.errors import SystemicError
+from media_pipeline.workers.lanes import NAMES, LaneName
 from media_pipeline.workers.limits import WorkerLimits
-from media_pipeline.workers.zygote import PID, SIZE, SPAWN
+from media_pipeline.workers.zygote import PID, SIZE
 
 _ZYGOTE_SECONDS = 60.0
+#: Threads would make forking unsafe, and workers are as many as there are CPUs.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -66,14 +69,14 @@ class Zygote:
         self._scratch: Path | None = None
         self._control: socket.socket | None = None
 
-    def fork(self) -> WorkerProcess:
-        """A fresh worker; SystemicError `workers_unavailable` when there is no way."""
+    def fork(self, lane: LaneName) -> WorkerProcess:
+        """A fresh worker of that lane; SystemicError `workers_unavailable` when there is no way."""
         for _ in range(2):
             control = self._running()
             assert self._scratch is not None  # noqa: S101  # made with the zygote
             ours, theirs = socket.socketpair()
             try:
-                socket.send_fds(control, [SPAWN], [theirs.fileno()])
+                socket.send_fds(control, [bytes([NAMES.index(lane)])], [theirs.fileno()])
                 answer = control.recv(PID.size, socket.MSG_WAITALL)
             except OSError:
                 answer = b""
@@ -113,7 +116,7 @@ class Zygote:
             command,
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env={"PYTHONPATH": os.pathsep.join(sys.path), "LANG": "C.UTF-8"},
+            env={"PYTHONPATH": os.pathsep.join(sys.path), "LANG": "C.UTF-8", **_ONE_THREAD},
             start_new_session=True,
         )
         theirs.close()

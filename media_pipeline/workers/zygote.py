@@ -3,8 +3,8 @@
 Runs as `python -m media_pipeline.workers.zygote <socket fd> <limits as JSON> <module> <scratch>`
 with an empty environment. When it is ready it tells what the cage consists of here, as JSON.
 It stays single-threaded, so forking is safe, and holds no other descriptors. A request is one
-byte with a socket attached (the worker's end); the answer is the worker's pid. It ends when
-the pool's end closes, and its workers end with it.
+byte, the lane, with a socket attached (the worker's end); the answer is the worker's pid. It
+ends when the pool's end closes, and its workers end with it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import struct
 import sys
 from pathlib import Path
 
-from media_pipeline.workers.limits import WorkerLimits, confine, refuse_system_calls
+from media_pipeline.workers.lanes import LANES, NAMES
+from media_pipeline.workers.limits import WorkerLimits, confine
 from media_pipeline.workers.worker import Process, serve
 
 PID = struct.Struct("!i")
-SPAWN = b"s"
 #: Length of the report that the zygote sends when it is ready.
 SIZE = struct.Struct("!I")
 
@@ -44,10 +44,13 @@ def main(arguments: list[str]) -> None:
         message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not message:
             return
+        lane = LANES[NAMES[message[0]]]
+        for name in lane.preload:
+            importlib.import_module(name)
         pid = os.fork()
         if pid == 0:
             control.close()
-            serve(socket.socket(fileno=descriptors[0]), process, limits, zygote, base)
+            serve(socket.socket(fileno=descriptors[0]), process, limits, lane, zygote, base)
         for descriptor in descriptors:
             os.close(descriptor)
         control.sendall(PID.pack(pid))
@@ -58,7 +61,7 @@ def _tried(limits: WorkerLimits, zygote: int, base: Path) -> dict[str, str]:
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(reading)
-        found = {**confine(limits, zygote, base), **refuse_system_calls(may_execute=False)}
+        found = confine(limits, LANES["decode"], zygote, base)
         os.write(writing, json.dumps(found).encode())
         os._exit(0)
     os.close(writing)

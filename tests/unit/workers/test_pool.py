@@ -132,23 +132,49 @@ def test_a_worker_reaches_nothing_outside_its_scratch(pool, task):
 
 def test_only_processors_that_need_a_program_may_start_one(pool, task):
     plain, lane = task("plain", "execute"), task("lane", "execute")
-    done = outcomes(pool, [plain, replace(lane, executes=True)])
+    done = outcomes(pool, [plain, replace(lane, lane="execute")])
     assert done["plain"].message == "PermissionError"
     assert done["lane"].message == "ran"
 
 
 def test_lanes_share_the_places_of_the_pool(task):
     with WorkerPool(1, processors=FAKE) as pool:
-        tasks = [replace(task(f"f-{i}", "look"), executes=i % 2 == 0) for i in range(4)]
+        tasks = [
+            replace(task(f"f-{i}", "look"), lane=("decode", "execute")[i % 2]) for i in range(4)
+        ]
         done = outcomes(pool, tasks)
         assert {result.code for result in done.values()} == {Code.OK}
         assert len({result.attributes["pid"] for result in done.values()}) == 4
 
 
+def test_a_lane_may_have_fewer_workers_than_the_pool(task):
+    with WorkerPool(2, processors=FAKE, lane_sizes={"inference": 1}) as pool:
+        tasks = [replace(task(f"i-{i}", "look"), lane="inference") for i in range(4)]
+        tasks += [task(f"d-{i}", "look") for i in range(4)]
+        done = outcomes(pool, tasks)
+        pids = {name: result.attributes["pid"] for name, result in done.items()}
+        assert len({pid for name, pid in pids.items() if name[0] == "i"}) == 1
+        assert len(done) == 8
+
+
+def test_a_source_may_have_nothing_now_and_more_later(pool, task):
+    """Tasks that come of results: the pool asks again instead of ending."""
+    results = []
+
+    def source():
+        yield task("first")
+        while not results:
+            yield None
+        yield task("second")
+
+    results.extend(done.task_id for done in pool.run(source()))
+    assert results == ["first", "second"]
+
+
 def test_programs_of_a_worker_count_as_its_memory(task):
     limits = WorkerLimits(memory_bytes=400 * 1024**2)
     with WorkerPool(1, limits, processors=FAKE) as pool:
-        grown = outcomes(pool, [replace(task("grown", "grow-outside"), executes=True)])["grown"]
+        grown = outcomes(pool, [replace(task("grown", "grow-outside"), lane="execute")])["grown"]
         assert grown.code is Code.MEMORY
         assert pool.stats["workers_killed"] == 1
 
