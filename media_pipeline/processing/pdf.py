@@ -84,14 +84,14 @@ def image_coverage(page: Any) -> float:
     return float(min(1.0, covered / area))
 
 
-def first_page_pixels(document: Any, longest_side: int) -> tuple[int, int, bytes]:
-    """(width, height, RGB bytes) of the first page, its longest side about `longest_side`.
+def page_pixels(document: Any, index: int, longest_side: int) -> tuple[int, int, bytes]:
+    """(width, height, RGB bytes) of a page (from 0), its longest side about `longest_side`.
 
     Rendered at the size wanted: 150 dpi and a downscale cost five times as much.
     """
     import pymupdf
 
-    page = document[0]
+    page = document[index]
     longest = max(page.rect.width, page.rect.height, 1.0)
     zoom = longest_side / longest
     pixels = page.get_pixmap(matrix=pymupdf.Matrix(zoom, zoom), alpha=False, colorspace="rgb")

@@ -13,7 +13,7 @@ from typing import Any
 from media_pipeline.domain.outcome import Artifact, Code, ProcessorResult
 from media_pipeline.processing.images import decode_image, on_white
 from media_pipeline.processing.media_type import MediaType
-from media_pipeline.processing.pdf import first_page_pixels, open_pdf
+from media_pipeline.processing.pdf import open_pdf, page_pixels
 from media_pipeline.processing.results import UnreadableMediaError, ended, types_of
 
 VERSION = "2"
@@ -62,7 +62,7 @@ def _pdf_page(data: bytes, longest_side: int) -> tuple[Any, dict[str, object]]:
 
     with open_pdf(data) as document:
         try:
-            width, height, samples = first_page_pixels(document, longest_side)
+            width, height, samples = page_pixels(document, 0, longest_side)
         except (RuntimeError, ValueError) as error:
             raise UnreadableMediaError(
                 Code.INVALID, f"the first page cannot be rendered: {error}"

@@ -1,0 +1,125 @@
+"""Models as data: layers and weights in one file that is loaded without running any of it.
+
+The file is `torch.save` of
+    {"format": 1, "nodes": [[operation, [inputs], output, {attributes}], ...],
+     "output": name, "weights": {name: tensor}}
+and is read with `weights_only=True`, so a manipulated one can name no code. The input is
+called `input`: float32, batch x 3 x height x width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+FORMAT = 1
+INPUT = "input"
+OPERATIONS = frozenset(
+    {"conv", "relu", "add", "max_pool", "average_pool", "flatten", "linear", "softmax"}
+)
+Node = tuple[str, list[str], str, dict[str, Any]]
+
+
+class ModelFileError(Exception):
+    """The file is not the one that was meant, or not one of ours."""
+
+
+class GraphModel(nn.Module):
+    """Runs the nodes in order; values are forgotten after their last use."""
+
+    def __init__(
+        self, nodes: Sequence[Node], output: str, weights: Mapping[str, torch.Tensor]
+    ) -> None:
+        super().__init__()
+        self._nodes = [(kind, list(inputs), out, dict(more)) for kind, inputs, out, more in nodes]
+        self._output = output
+        unknown = {kind for kind, *_ in self._nodes} - OPERATIONS
+        if unknown:
+            raise ModelFileError(f"operations that nothing here runs: {sorted(unknown)}")
+        self._names = {name: f"weight_{index}" for index, name in enumerate(weights)}
+        for name, tensor in weights.items():
+            self.register_buffer(self._names[name], tensor)
+        self._last_use: dict[str, int] = {}
+        for index, (_, inputs, _, _) in enumerate(self._nodes):
+            self._last_use.update(dict.fromkeys(inputs, index))
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Scores: batch x labels, float32."""
+        values = {INPUT: pictures}
+        for index, (kind, inputs, output, more) in enumerate(self._nodes):
+            given = [values[name] for name in inputs]
+            for name in inputs:
+                if self._last_use[name] == index and name != INPUT:
+                    values.pop(name, None)
+            values[output] = self._run_node(kind, given, more)
+        return values[self._output]
+
+    def _weight(self, name: str) -> torch.Tensor:
+        found: torch.Tensor = getattr(self, self._names[name])
+        return found
+
+    def _run_node(self, kind: str, given: list[torch.Tensor], more: dict[str, Any]) -> torch.Tensor:
+        value = given[0]
+        if kind == "conv":
+            padded, padding = _padding(value, more["pads"], 0.0)
+            weight, bias = self._weight(more["weight"]), self._weight(more["bias"])
+            return functional.conv2d(padded, weight, bias, more["strides"], padding)
+        if kind == "relu":
+            return functional.relu(value)
+        if kind == "add":
+            return value + given[1]
+        if kind == "max_pool":
+            padded, padding = _padding(value, more["pads"], float("-inf"))
+            return functional.max_pool2d(padded, more["kernel"], more["strides"], padding)
+        if kind == "average_pool":
+            return functional.avg_pool2d(value, more["kernel"], more["strides"])
+        if kind == "flatten":
+            return value.flatten(1)
+        if kind == "linear":
+            bias = self._weight(more["bias"])
+            return functional.linear(value, self._weight(more["weight"]), bias)
+        return functional.softmax(value.float(), dim=1)
+
+
+def _padding(
+    value: torch.Tensor, pads: Sequence[int], filling: float
+) -> tuple[torch.Tensor, tuple[int, int]]:
+    """ONNX's [top, left, bottom, right]: by the operation itself where it is symmetric."""
+    top, left, bottom, right = pads
+    if top == bottom and left == right:
+        return value, (top, left)
+    return functional.pad(value, (left, right, top, bottom), value=filling), (0, 0)
+
+
+def save_model(
+    path: Path, nodes: Sequence[Node], output: str, weights: Mapping[str, torch.Tensor]
+) -> str:
+    """Write the file; answers its sha256."""
+    document = {
+        "format": FORMAT,
+        "nodes": [list(node) for node in nodes],
+        "output": output,
+        "weights": dict(weights),
+    }
+    torch.save(document, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load_model(path: Path, sha256: str) -> GraphModel:
+    """The model of a file whose digest is `sha256`; ModelFileError otherwise."""
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise ModelFileError(f"{path.name} has sha256 {found}, the registry says {sha256}")
+    document = torch.load(path, map_location="cpu", weights_only=True)
+    if document.get("format") != FORMAT:
+        raise ModelFileError(f"{path.name} has format {document.get('format')}, not {FORMAT}")
+    return GraphModel(
+        [tuple(node) for node in document["nodes"]], document["output"], document["weights"]
+    ).eval()
