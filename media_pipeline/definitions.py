@@ -7,14 +7,18 @@ Dagster calls it, so that importing this module reads no environment.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import dagster as dg
 
 from media_pipeline.assets.derived_media import build_derived_media_asset
 from media_pipeline.assets.enrichment import build_enrichment_asset
+from media_pipeline.assets.moderation import build_moderation_asset, model_directory
+from media_pipeline.assets.ocr import build_ocr_asset
 from media_pipeline.assets.source_media import SourceMediaResource
 from media_pipeline.assets.worker_pool import WorkerPoolResource
 from media_pipeline.jobs import build_enrich_media_job
+from media_pipeline.models.registry import load_registry
 from media_pipeline.settings import Settings, load_settings
 from resources.build import build_resources
 from sensors.media_events import build_media_events_sensor
@@ -26,12 +30,11 @@ def build_defs(
 ) -> dg.Definitions:
     """All assets, jobs, sensors and resources; overrides replace resources by key."""
     settings = settings or load_settings()
-    job = build_enrich_media_job()
+    job = build_enrich_media_job(settings.workloads)
     resources = build_resources(settings)
     return dg.Definitions(
         assets=[
-            build_derived_media_asset("text", settings),
-            build_derived_media_asset("thumbnails", settings),
+            *(_workload_asset(kind, settings) for kind in settings.workloads),
             build_enrichment_asset(settings),
         ],
         jobs=[job],
@@ -50,6 +53,8 @@ def build_defs(
                 workers=settings.processing.workers,
                 memory_bytes=settings.processing.worker_memory_bytes,
                 recycle_tasks=settings.processing.worker_recycle_tasks,
+                readable=_worker_readable(settings),
+                accelerators=settings.moderation.accelerators,
             ),
             **(resource_overrides or {}),
         },
@@ -57,6 +62,22 @@ def build_defs(
         # process of its own, with its own downloads and worker pool.
         executor=dg.in_process_executor,
     )
+
+
+def _workload_asset(kind: str, settings: Settings) -> dg.AssetsDefinition:
+    if kind == "ocr":
+        return build_ocr_asset(settings)
+    if kind == "moderation":
+        registry = settings.moderation.registry_file
+        manifest = load_registry(Path(registry) if registry else None).current
+        return build_moderation_asset(settings, manifest)
+    return build_derived_media_asset(kind, settings)
+
+
+def _worker_readable(settings: Settings) -> list[str]:
+    """What workers may read beside libraries: models, and language packs of one's own."""
+    packs = settings.processing.ocr_tessdata
+    return [str(model_directory(settings)), *([packs] if packs else [])]
 
 
 @dg.definitions

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
 ENRICH_MEDIA_JOB = "enrich_media_job"
-ENRICH_MEDIA_ASSETS = ("text", "thumbnails", "enrichment")
-
 
 #: What `define_asset_job` answers; Dagster publishes no name for it.
 EnrichMediaJob = Any
 
 
-def build_enrich_media_job() -> EnrichMediaJob:
+def build_enrich_media_job(workloads: Sequence[str]) -> EnrichMediaJob:
     """All workloads over one batch of asset partitions, in one process.
 
     Retries: the run as a whole, at most twice; a systemic error sets the tag to 0 first.
     """
     return dg.define_asset_job(
         ENRICH_MEDIA_JOB,
-        selection=dg.AssetSelection.assets(*ENRICH_MEDIA_ASSETS),
-        description="Enrich one batch of media assets: text, thumbnails, then the ledger.",
+        selection=dg.AssetSelection.assets(*workloads, "enrichment"),
+        description=f"Enrich one batch of media assets: {', '.join(workloads)}, then the ledger.",
         tags={
             "dagster/max_retries": "2",
             # From the start: claims make finished work cheap, and the failures of the first

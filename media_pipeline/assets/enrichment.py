@@ -28,6 +28,7 @@ def build_enrichment_asset(settings: Settings) -> dg.AssetsDefinition:
     topic = settings.kafka.enriched_topic
 
     @dg.asset(
+        ins={kind: dg.AssetIn(dagster_type=Derivatives) for kind in settings.workloads},
         description=(
             "Outcome of each media asset: ledger rows of all derivatives and the follow-up"
             " event or the dead letter, in one transaction. Materialized for complete and"
@@ -53,13 +54,13 @@ def build_enrichment_asset(settings: Settings) -> dg.AssetsDefinition:
     )
     def enrichment(
         context: dg.AssetExecutionContext,
-        text: Derivatives,
-        thumbnails: Derivatives,
         batch: dg.ResourceParam[Batch],
         metadata_store: dg.ResourceParam[MetadataStore],
+        **by_kind: Derivatives,
     ) -> Iterator[dg.Output[Results] | dg.AssetCheckResult]:
         claims = claim_batch(context, batch, metadata_store)
-        results = judge(claims, {"text": text, "thumbnails": thumbnails}, context.run_id, topic)
+        ordered: dict[str, Derivatives] = {kind: by_kind[kind] for kind in settings.workloads}
+        results = judge(claims, ordered, context.run.run_id, topic)
         missing = len(batch.keys_of(context)) - len(claims)
         yield dg.Output(results)
         yield _batch_verdict(results, missing)

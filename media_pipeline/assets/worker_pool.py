@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from media_pipeline.telemetry.phases import cpu_seconds
+from media_pipeline.workers.lanes import LaneName
 from media_pipeline.workers.limits import WorkerLimits
 from media_pipeline.workers.pool import WorkerPool
 
@@ -24,10 +25,18 @@ class WorkerPoolResource(dg.ConfigurableResource[WorkerPool]):
     memory_bytes: int = Field(description="Address space of one worker.")
     recycle_tasks: int = Field(description="A worker is replaced after this many files.")
 
+    readable: list[str] = Field(default_factory=list, description="More paths it may read.")
+    accelerators: int = Field(default=1, description="Processes that use the GPU at a time.")
+
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[WorkerPool]:
-        limits = WorkerLimits(memory_bytes=self.memory_bytes, recycle_tasks=self.recycle_tasks)
-        with WorkerPool(self.workers or None, limits) as pool:
+        limits = WorkerLimits(
+            memory_bytes=self.memory_bytes,
+            recycle_tasks=self.recycle_tasks,
+            readable=tuple(self.readable),
+        )
+        lanes: dict[LaneName, int] = {"accelerator": self.accelerators}
+        with WorkerPool(self.workers or None, limits, lane_sizes=lanes) as pool:
             yield pool
             if context.log:
                 context.log.info("worker pool: %s; cage: %s", dict(pool.stats), dict(pool.cage))

@@ -15,11 +15,23 @@ from media_pipeline.domain.ports import Claim, FetchedObject
 from media_pipeline.errors import PermanentError, TransientError
 from media_pipeline.workers.pool import Task, TaskDone
 
+Fetch = Callable[[MediaAsset], FetchedObject]
+
 
 class Pool(Protocol):
     """The part of the worker pool that a workload needs."""
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[TaskDone]: ...
+    def run(self, tasks: Iterable[Task | None]) -> Iterator[TaskDone]: ...
+
+
+class Named(Protocol):
+    """What an outcome is told by: a workload's kind and fingerprint."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +48,7 @@ def process_batch(
     workload: Workload,
     claims: Sequence[Claim],
     *,
-    fetch: Callable[[MediaAsset], FetchedObject],
+    fetch: Fetch,
     pool: Pool,
     fetch_threads: int,
 ) -> Outcomes:
@@ -51,7 +63,7 @@ def process_batch(
 def _stream(
     workload: Workload,
     claims: Sequence[Claim],
-    fetch: Callable[[MediaAsset], FetchedObject],
+    fetch: Fetch,
     pool: Pool,
     fetch_threads: int,
 ) -> Iterator[Outcome]:
@@ -60,9 +72,9 @@ def _stream(
     unfetched: deque[Outcome] = deque()
 
     def tasks() -> Iterator[Task]:
-        for claim, fetched in _fetch_ahead(claims, fetch, fetch_threads):
+        for claim, fetched in fetch_ahead(claims, fetch, fetch_threads):
             if isinstance(fetched, ProcessorResult):
-                unfetched.append(_outcome(workload, claim, None, fetched))
+                unfetched.append(outcome_of(workload, claim, None, fetched))
                 continue
             asset = claim.asset
             fetched_by_id[asset.asset_id] = fetched
@@ -79,13 +91,13 @@ def _stream(
         while unfetched:
             yield unfetched.popleft()
         claim = by_id[done.task_id]
-        yield _outcome(workload, claim, fetched_by_id.pop(done.task_id), done.result)
+        yield outcome_of(workload, claim, fetched_by_id.pop(done.task_id), done.result)
     while unfetched:
         yield unfetched.popleft()
 
 
-def _fetch_ahead(
-    claims: Sequence[Claim], fetch: Callable[[MediaAsset], FetchedObject], threads: int
+def fetch_ahead(
+    claims: Iterable[Claim], fetch: Fetch, threads: int
 ) -> Iterator[tuple[Claim, FetchedObject | ProcessorResult]]:
     """Fetch in claim order with bounded look-ahead, so that workers never wait for one object."""
 
@@ -107,9 +119,10 @@ def _fetch_ahead(
             yield first, future.result()
 
 
-def _outcome(
-    workload: Workload, claim: Claim, fetched: FetchedObject | None, result: ProcessorResult
+def outcome_of(
+    workload: Named, claim: Claim, fetched: FetchedObject | None, result: ProcessorResult
 ) -> Outcome:
+    """A result with everything that says whose it is."""
     return Outcome(
         asset_id=claim.asset.asset_id,
         content_version=claim.asset.content_version,

@@ -127,6 +127,18 @@ class DagsterApi:
         return (state.get("typeSpecificData") or {}).get("lastCursor")
 
 
+def _ensure_model(stack: RunningStack) -> None:
+    """A fresh stack gets the default moderation model, so that every workload has something."""
+    from media_pipeline.cli.model_commands import import_opennsfw_into, registry_path
+    from media_pipeline.models.registry import load_registry
+    from resources.build import build_object_store
+
+    settings = stack.settings()
+    path = registry_path(settings)
+    if load_registry(path).current is None:
+        import_opennsfw_into(build_object_store(settings), path)
+
+
 @contextmanager
 def running_dagster(
     stack: RunningStack,
@@ -139,6 +151,7 @@ def running_dagster(
 
     `variables` are added to its environment.
     """
+    _ensure_model(stack)
     url = f"http://127.0.0.1:{port}"
     environment = {**dagster_environment(stack, url), **(variables or {})}
     home = Path(environment["DAGSTER_HOME"])

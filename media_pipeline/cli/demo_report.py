@@ -15,6 +15,7 @@ from rich.table import Table
 from media_pipeline.cli.accounting import Census
 from media_pipeline.cli.producer import Upload
 from media_pipeline.cli.world import World
+from media_pipeline.domain.outcome import Derivative
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,8 @@ def samples(world: World, uploads: Sequence[Upload]) -> dict[str, str]:
     """One object, one row, one event and one dead letter, as an operator would meet them."""
     shown: dict[str, str] = {}
     rows = world.metadata_store.derivatives([one.asset.asset_id for one in uploads[:50]])
-    row = next((row for row in rows if row.artifacts), None)
+    row = next((row for row in rows if row.artifacts and row.kind == "moderation"), None)
+    shown |= _recognised(world, rows)
     if row:
         shown["sample object"] = world.object_store.link(row.artifacts[-1].object_key)
         summary = {
@@ -138,6 +140,17 @@ def samples(world: World, uploads: Sequence[Upload]) -> dict[str, str]:
             value = (record.value or b"").decode(errors="replace")
             shown[name] = f"{record.coordinates} {_short(reason or value)}"
     return shown
+
+
+def _recognised(world: World, rows: Sequence[Derivative]) -> dict[str, str]:
+    """What OCR read off the page with the most words."""
+    read = [row for row in rows if row.artifacts and row.kind == "ocr"]
+    if not read:
+        return {}
+    row = max(read, key=lambda one: int(str(one.attributes.get("words", 0))))
+    text = world.object_store.get(row.artifacts[-1].object_key).decode()
+    sure = f"({row.attributes.get('confidence')}% sure)"
+    return {f"text of {row.asset_id}": f"{sure} {_short(' '.join(text.split()), 120)}"}
 
 
 def _short(text: str, limit: int = 300) -> str:

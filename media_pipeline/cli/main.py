@@ -8,12 +8,12 @@ import typer
 from rich.console import Console
 
 from media_pipeline import __version__
-from media_pipeline.cli import demo, media_commands, stack_commands
+from media_pipeline.cli import demo, media_commands, model_commands, stack_commands
 from media_pipeline.errors import MediaPipelineError
 
 app = typer.Typer(
     name="media-pipeline",
-    help="Enrich uploaded media: text and thumbnails, from Kafka through Dagster.",
+    help="Enrich uploaded media: text, thumbnails, OCR and moderation, from Kafka through Dagster.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -25,7 +25,7 @@ def version() -> None:
     print(__version__)
 
 
-for family in (stack_commands, demo, media_commands):
+for family in (stack_commands, demo, media_commands, model_commands):
     family.register(app)
 
 

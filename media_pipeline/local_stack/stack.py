@@ -60,6 +60,8 @@ class RunningStack:
             f"{prefix}OBJECT_STORE__ALLOWED_BUCKETS": json.dumps([object_store.MEDIA_BUCKET]),
             f"{prefix}OBJECT_STORE__DERIVED_BUCKET": object_store.DERIVED_BUCKET,
             f"{prefix}LEDGER__URL": self.ledger_url,
+            f"{prefix}MODERATION__REGISTRY_FILE": str(self.data_dir / "models.json"),
+            f"{prefix}MODERATION__MODEL_DIR": str(self.data_dir / "models"),
             f"{prefix}VAULT__ADDRESS": self.vault_address,
             f"{prefix}VAULT__TOKEN": self.vault_token,
             f"{prefix}VAULT__MOUNT": vault.MOUNT,

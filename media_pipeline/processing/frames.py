@@ -16,6 +16,7 @@ from media_pipeline.processing.media_type import MediaType
 from media_pipeline.processing.pdf import open_pdf, page_pixels
 from media_pipeline.processing.results import UnreadableMediaError, ended, types_of
 
+VERSION = "1"
 FRAMES = "frames.bin"
 #: Decoded at most this large: a model sees a few hundred pixels of it.
 _DECODE_SIDE = 1024

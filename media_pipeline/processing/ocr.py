@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import csv
 import io
-import os
+import shlex
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,8 +46,8 @@ def installed_languages(command: str, tessdata: str) -> list[str]:
     """Language packs that tesseract finds, sorted."""
     import pytesseract
 
-    _configure(command, tessdata)
-    return sorted(pytesseract.get_languages())
+    pytesseract.pytesseract.tesseract_cmd = command
+    return sorted(pytesseract.get_languages(config=_folder(tessdata)))
 
 
 def read_pages(pictures: Sequence[bytes], limits: OcrLimits) -> ProcessorResult:
@@ -87,39 +88,38 @@ def read_pages(pictures: Sequence[bytes], limits: OcrLimits) -> ProcessorResult:
     )
 
 
-def _configure(command: str, tessdata: str) -> None:
-    import pytesseract
-
-    pytesseract.pytesseract.tesseract_cmd = command
-    if tessdata:
-        os.environ["TESSDATA_PREFIX"] = tessdata  # the program's only way to be told
-    # Its own threads burn four times the CPU for the same page.
-    os.environ["OMP_THREAD_LIMIT"] = "1"
+def _folder(tessdata: str) -> str:
+    return f"--tessdata-dir {shlex.quote(tessdata)}" if tessdata else ""
 
 
 def _read(pictures: Sequence[tuple[bytes, int]], limits: OcrLimits) -> list[dict[str, Any]]:
-    """One process for all: starting one costs as much as an easy page."""
-    import pytesseract
+    """One process for all: starting one costs as much as an easy page.
 
-    names = []
-    for number, (data, turn) in enumerate(pictures):
-        path = Path(f"page-{number}.pgm").resolve()
-        path.write_bytes(_turned(data, turn) if turn else data)
-        names.append(str(path))
-    listed = Path("pages.txt").resolve()
-    listed.write_text("\n".join(names) + "\n")
-    try:
-        text, table = pytesseract.run_and_get_multiple_output(
+    The worker's environment limits tesseract to one thread: its own threads burn four times
+    the CPU for the same page.
+    """
+    from pytesseract import pytesseract
+
+    pytesseract.tesseract_cmd = limits.command
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        paths = []
+        for number, (data, turn) in enumerate(pictures):
+            path = directory / f"{number}.pgm"
+            path.write_bytes(_turned(data, turn) if turn else data)
+            paths.append(str(path))
+        listed = directory / "pages.txt"
+        listed.write_text("\n".join(paths) + "\n")
+        pytesseract.run_tesseract(
             str(listed),
-            extensions=["txt", "tsv"],
-            lang="+".join(limits.languages),
+            str(directory / "read"),
+            "txt",
+            "+".join(limits.languages),
+            config=f"{_folder(limits.tessdata)} -c tessedit_create_tsv=1",
             timeout=limits.timeout_seconds,
         )
-    finally:
-        for name in [*names, str(listed)]:
-            Path(name).unlink(missing_ok=True)
-    texts = text.split("\f")
-    words = _words(table)
+        texts = (directory / "read.txt").read_text(errors="replace").split("\f")
+        words = _words((directory / "read.tsv").read_text(errors="replace"))
     return [
         _page(texts[number] if number < len(texts) else "", words.get(number + 1, []), turn)
         for number, (_, turn) in enumerate(pictures)

@@ -18,6 +18,7 @@ from media_pipeline.processing.media_type import MediaType
 from media_pipeline.processing.pdf import open_pdf, render_grey
 from media_pipeline.processing.results import UnreadableMediaError, ended, types_of
 
+VERSION = "1"
 #: Lines lower than this at the normal resolution are small print (about 7 points at 200 dpi).
 _SMALL_PRINT_LINE = 17
 _INK = 128

