@@ -57,7 +57,7 @@ def list_() -> None:
     registry = _load(load_settings())
     table = Table()
     for column in ("state", "model", "version", "labels", "thresholds", "source"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in ("state", "model"))
     rows = [("current", registry.current)] if registry.current else []
     rows += [("candidate", one) for one in registry.candidates]
     rows += [("previous", one) for one in registry.previous]

@@ -3,8 +3,8 @@
 What comes of each page, in the order in which the pages came:
     {"text": str, "confidence": 0..100 or null, "rotation": degrees clockwise that made it
      upright, "words": [[x, y, width, height in pixels, confidence, text], ...]}
-Boxes are in the picture as it was turned. A page that reads badly is tried in the three other
-orientations, and the best one is kept.
+Boxes are in the picture as it was turned; lines that run downwards are read as they lie. A
+page that reads badly is tried in the three other orientations, and the best one is kept.
 """
 
 from __future__ import annotations

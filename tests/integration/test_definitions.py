@@ -43,7 +43,7 @@ def defs() -> dg.Definitions:
 def test_every_dagster_asset_is_described_grouped_and_batched(defs):
     graph = defs.resolve_asset_graph()
     assert {key.path[0] for key in graph.get_all_asset_keys()} == {
-        "text", "thumbnails", "enrichment",
+        "text", "thumbnails", "ocr", "moderation", "enrichment",
     }  # fmt: skip
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
@@ -54,8 +54,34 @@ def test_every_dagster_asset_is_described_grouped_and_batched(defs):
         assert node.partitions_def.name == "media_asset"
         assert node.backfill_policy.max_partitions_per_run == Settings().batch.max_keys
     assert {key.path[0] for key in graph.get(dg.AssetKey("enrichment")).parent_keys} == {
-        "text", "thumbnails",
+        "text", "thumbnails", "ocr", "moderation",
     }  # fmt: skip
+
+
+def test_workloads_may_be_left_out():
+    graph = build_defs(Settings(workloads=("text", "thumbnails"))).resolve_asset_graph()
+    assert {key.path[0] for key in graph.get_all_asset_keys()} == {
+        "text", "thumbnails", "enrichment",
+    }  # fmt: skip
+
+
+def test_another_model_makes_moderation_stale_and_nothing_else(tmp_path):
+    from media_pipeline.models.registry import Registry, save_registry
+    from media_pipeline.settings import ModerationSettings
+    from tests.unit.models.test_registry import NEW, OLD
+
+    versions = []
+    for model in (OLD, NEW):
+        save_registry(tmp_path / "models.json", Registry(model))
+        settings = Settings(
+            moderation=ModerationSettings(registry_file=str(tmp_path / "models.json"))
+        )
+        graph = build_defs(settings).resolve_asset_graph()
+        versions.append(
+            {key.path[0]: graph.get(key).code_version for key in graph.get_all_asset_keys()}
+        )
+    changed = {name for name in versions[0] if versions[0][name] != versions[1][name]}
+    assert changed == {"moderation"}
 
 
 def test_code_versions_follow_the_settings(defs):
