@@ -35,7 +35,8 @@ from rich.console import Console
 from rich.table import Table
 
 from media_pipeline.assets.worker_pool import CPU_SECONDS
-from media_pipeline.cli.dagster_process import DagsterApi, running_dagster
+from media_pipeline.cli.dagster_api import DagsterApi
+from media_pipeline.cli.dagster_process import running_dagster
 from media_pipeline.cli.producer import Upload, announce, upload
 from media_pipeline.cli.world import World
 from media_pipeline.local_stack.ports import free_port

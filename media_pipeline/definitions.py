@@ -7,7 +7,6 @@ Dagster calls it, so that importing this module reads no environment.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import dagster as dg
 
@@ -18,7 +17,6 @@ from media_pipeline.assets.ocr import build_ocr_asset
 from media_pipeline.assets.source_media import SourceMediaResource
 from media_pipeline.assets.worker_pool import WorkerPoolResource
 from media_pipeline.jobs import build_enrich_media_job
-from media_pipeline.models.registry import load_registry
 from media_pipeline.settings import Settings, load_settings
 from resources.build import build_resources
 from sensors.media_events import build_media_events_sensor
@@ -68,9 +66,7 @@ def _workload_asset(kind: str, settings: Settings) -> dg.AssetsDefinition:
     if kind == "ocr":
         return build_ocr_asset(settings)
     if kind == "moderation":
-        registry = settings.moderation.registry_file
-        manifest = load_registry(Path(registry) if registry else None).current
-        return build_moderation_asset(settings, manifest)
+        return build_moderation_asset(settings)
     return build_derived_media_asset(kind, settings)
 
 

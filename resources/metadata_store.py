@@ -24,6 +24,7 @@ from media_pipeline.domain.ports import (
     Recorded,
     Registration,
     RejectedMessage,
+    StaleDerivative,
 )
 from resources.postgrest_client import PostgrestClient, Row
 
@@ -115,6 +116,17 @@ class PostgrestMetadataStore:
             for page in self._pages(asset_ids)
             for row in self._client.call("derivatives_of", {"asset_ids": list(page)})
         ]
+
+    def stale(
+        self, expected: Mapping[str, str], after_asset: str | None, limit: int
+    ) -> list[StaleDerivative]:
+        """See `MetadataStore.stale`."""
+        asked = {"expected": dict(expected), "after_asset": after_asset, "max_rows": limit}
+        return [StaleDerivative(**row) for row in self._client.call("stale", asked)]
+
+    def mean_seconds(self) -> Mapping[str, float]:
+        """See `MetadataStore.mean_seconds`."""
+        return {row["kind"]: row["seconds"] for row in self._client.call("mean_seconds", {})}
 
     def counts(self) -> LedgerCounts:
         """See `MetadataStore.counts`."""

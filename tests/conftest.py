@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-TIERS = ("unit", "contract", "integration", "e2e", "architecture")
+TIERS = ("unit", "contract", "integration", "e2e", "architecture", "faults")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -11,8 +11,9 @@ from media_pipeline.assets.source_media import SourceMedia
 from media_pipeline.assets.workload import Pool, Workload, process_batch
 from media_pipeline.domain.outcome import Outcomes
 from media_pipeline.domain.ports import MetadataStore
+from media_pipeline.fingerprints import workload_fingerprint
 from media_pipeline.partitions import media_assets_partitions
-from media_pipeline.processing.processors import params_from, processor_fingerprint
+from media_pipeline.processing.processors import params_from
 from media_pipeline.settings import Settings
 
 GROUP = "media"
@@ -38,7 +39,7 @@ def build_derived_media_asset(kind: str, settings: Settings) -> dg.AssetsDefinit
     params = params_from(kind, settings.processing.model_dump())
     workload = Workload(
         kind=kind,
-        fingerprint=processor_fingerprint(kind, params),
+        fingerprint=workload_fingerprint(kind, settings),
         params=params,
         deadline_seconds=getattr(settings.processing, _DEADLINES[kind]),
     )

@@ -27,33 +27,15 @@ from media_pipeline.domain.media_asset import MediaAsset
 from media_pipeline.domain.outcome import Artifact, Code, Outcomes, ProcessorResult
 from media_pipeline.domain.ports import MetadataStore, ObjectStore
 from media_pipeline.errors import PermanentError, SystemicError
+from media_pipeline.fingerprints import current_model, frame_params, workload_fingerprint
 from media_pipeline.models.registry import ModelManifest
 from media_pipeline.partitions import media_assets_partitions
 from media_pipeline.processing.json_artifact import unpacked_json
 from media_pipeline.processing.moderation import verdict_of, worst_scores
-from media_pipeline.processing.processors import params_from, processor_fingerprint
 from media_pipeline.run_retries import systemic_errors_stop_retries
 from media_pipeline.settings import Settings
 
 KIND, PREPARE = "moderation", "frames"
-_NO_MODEL = "moderation-1-no-model"
-
-
-def moderation_fingerprint(settings: Settings, manifest: ModelManifest | None) -> str:
-    """Of the settings and the model: another model makes moderation stale and nothing else."""
-    if manifest is None:
-        return _NO_MODEL
-    params = {"model": manifest.sha256, "thresholds": manifest.thresholds}
-    return processor_fingerprint(KIND, params, _frame_params(settings, manifest))
-
-
-def _frame_params(settings: Settings, manifest: ModelManifest) -> dict[str, object]:
-    return {
-        **params_from(PREPARE, settings.processing.model_dump()),
-        "resize": manifest.resize,
-        "crop": manifest.crop,
-        "jpeg_round_trip": manifest.jpeg_round_trip,
-    }
 
 
 def model_directory(settings: Settings) -> Path:
@@ -105,9 +87,9 @@ class ModerationWork:
         on_gpu = settings.moderation.device == "cuda"
         self.spec = StageSpec(
             kind=KIND,
-            fingerprint=moderation_fingerprint(settings, manifest),
+            fingerprint=workload_fingerprint(KIND, settings),
             prepare_kind=PREPARE,
-            prepare_params=_frame_params(settings, manifest),
+            prepare_params=frame_params(settings, manifest),
             prepare_deadline_seconds=settings.processing.moderation_frame_deadline_seconds,
             read_deadline_seconds=settings.processing.moderation_deadline_seconds,
             lane="accelerator" if on_gpu else "inference",
@@ -201,10 +183,9 @@ class ModerationWork:
             )
 
 
-def build_moderation_asset(
-    settings: Settings, manifest: ModelManifest | None
-) -> dg.AssetsDefinition:
+def build_moderation_asset(settings: Settings) -> dg.AssetsDefinition:
     """The Dagster asset `moderation`; without a model its runs stop and say what to do."""
+    manifest = current_model(settings)
     fetch_threads = settings.object_store.transfer_threads
 
     @dg.asset(
@@ -221,7 +202,7 @@ def build_moderation_asset(
         kinds={"python", "pytorch", "s3"},
         tags={"workload": KIND},
         owners=["team:media-processing"],
-        code_version=moderation_fingerprint(settings, manifest),
+        code_version=workload_fingerprint(KIND, settings),
         pool=KIND,
     )
     def moderation(

@@ -31,9 +31,10 @@ from media_pipeline.domain.outcome import (
 )
 from media_pipeline.domain.ports import MetadataStore, ObjectStore
 from media_pipeline.errors import PermanentError
+from media_pipeline.fingerprints import workload_fingerprint
 from media_pipeline.partitions import media_assets_partitions
 from media_pipeline.processing.json_artifact import packed_json, unpacked_json
-from media_pipeline.processing.processors import params_from, processor_fingerprint
+from media_pipeline.processing.processors import params_from
 from media_pipeline.processing.tesseract_program import tesseract_program
 from media_pipeline.settings import Settings
 
@@ -41,14 +42,6 @@ KIND, PREPARE = "ocr", "page_images"
 #: A group may be read four times over: pages that read badly are turned.
 _ORIENTATIONS = 4
 _SLACK_SECONDS = 15.0
-
-
-def ocr_fingerprint(settings: Settings) -> str:
-    """Of the settings as they are; the languages of single messages are not in it."""
-    processing = settings.processing.model_dump()
-    return processor_fingerprint(
-        KIND, params_from(KIND, processing), params_from(PREPARE, processing)
-    )
 
 
 class OcrWork:
@@ -63,7 +56,7 @@ class OcrWork:
         self._store = store
         self.spec = StageSpec(
             kind=KIND,
-            fingerprint=ocr_fingerprint(settings),
+            fingerprint=workload_fingerprint(KIND, settings),
             prepare_kind=PREPARE,
             prepare_params=params_from(PREPARE, processing.model_dump()),
             prepare_deadline_seconds=processing.ocr_render_deadline_seconds,
@@ -188,7 +181,7 @@ def build_ocr_asset(settings: Settings) -> dg.AssetsDefinition:
         kinds={"python", "s3"},
         tags={"workload": KIND},
         owners=["team:media-processing"],
-        code_version=ocr_fingerprint(settings),
+        code_version=workload_fingerprint(KIND, settings),
         pool=KIND,
     )
     def ocr(

@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 
 from media_pipeline.cli.accounting import Census, faults
-from media_pipeline.cli.dagster_process import DagsterApi, running_dagster
+from media_pipeline.cli.dagster_api import DagsterApi
+from media_pipeline.cli.dagster_process import running_dagster
 from media_pipeline.cli.demo_report import Story, progress_line, report, samples
 from media_pipeline.cli.producer import Upload, announce, upload
 from media_pipeline.cli.world import World

@@ -8,7 +8,13 @@ import typer
 from rich.console import Console
 
 from media_pipeline import __version__
-from media_pipeline.cli import demo, media_commands, model_commands, stack_commands
+from media_pipeline.cli import (
+    demo,
+    media_commands,
+    model_commands,
+    stack_commands,
+    stale_command,
+)
 from media_pipeline.errors import MediaPipelineError
 
 app = typer.Typer(
@@ -25,7 +31,7 @@ def version() -> None:
     print(__version__)
 
 
-for family in (stack_commands, demo, media_commands, model_commands):
+for family in (stack_commands, demo, media_commands, model_commands, stale_command):
     family.register(app)
 
 

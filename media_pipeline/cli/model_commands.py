@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from media_pipeline.settings import Settings
 
 models = typer.Typer(help="Moderation models: import, compare, promote, roll back.")
-RELOAD = (
-    "Runs that start from now on use it once Dagster has reloaded the code location: commit the"
-    " registry file where it is kept in version control, or press Reload in the UI."
-)
 
 
 def register(app: typer.Typer) -> None:
@@ -80,7 +76,7 @@ def promote(
     settings = load_settings()
     changed = _load(settings).promoted(reference)
     save_registry(registry_path(settings), changed)
-    _print_current(changed)
+    _tell(settings, changed)
 
 
 @models.command()
@@ -92,7 +88,7 @@ def rollback() -> None:
     settings = load_settings()
     changed = _load(settings).rolled_back()
     save_registry(registry_path(settings), changed)
-    _print_current(changed)
+    _tell(settings, changed)
 
 
 def registry_path(settings: Settings) -> Path:
@@ -126,6 +122,18 @@ def _load(settings: Settings) -> Registry:
     return load_registry(registry_path(settings))
 
 
-def _print_current(registry: Registry) -> None:
+def _tell(settings: Settings, registry: Registry) -> None:
+    """What is current now, and that Dagster knows it: it reads the registry when it loads."""
+    from media_pipeline.cli.dagster_api import DagsterApi
+
     print(f"current: {registry.current.reference if registry.current else 'none'}")
-    print(RELOAD)
+    try:
+        DagsterApi(settings.dagster_url).reload_code()
+    except SystemicError:
+        print(
+            "Dagster was not reached: runs use it once the code location is reloaded. Where the"
+            " registry file is kept in version control, commit it there."
+        )
+    else:
+        print("Dagster has reloaded its code. `media-pipeline stale --kind moderation` shows")
+        print("what was judged by another model; with --backfill it is judged again.")

@@ -174,6 +174,19 @@ class LedgerCounts:
     unpublished: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class StaleDerivative:
+    """A kind of a media asset that a change touches. `fingerprint` and `seconds` are those
+    recorded, None where the kind is missing."""
+
+    asset_id: str
+    content_version: str
+    kind: str
+    fingerprint: str | None
+    seconds: float | None
+    input_bytes: int | None
+
+
 class MetadataStore(Protocol):
     """The ledger, the system of record. All calls are bulk and idempotent."""
 
@@ -207,6 +220,18 @@ class MetadataStore(Protocol):
 
     def derivatives(self, asset_ids: Sequence[str]) -> list[Derivative]:
         """Rows of the latest content version of each asset."""
+        ...
+
+    def stale(
+        self, expected: Mapping[str, str], after_asset: str | None, limit: int
+    ) -> list[StaleDerivative]:
+        """Derivatives of finished media assets that are missing or have another fingerprint
+        than `expected` (kind -> fingerprint), of at most `limit` media assets after that one,
+        in order of media asset."""
+        ...
+
+    def mean_seconds(self) -> Mapping[str, float]:
+        """Kind -> seconds that it took lately, per media asset."""
         ...
 
     def counts(self) -> LedgerCounts: ...

@@ -30,6 +30,8 @@ CRASH_TRIES = 3
 _FRAME_SECONDS = 30.0
 #: How often the memory of workers that are busy is looked at.
 _WATCH_SECONDS = 0.2
+#: Resident memory stays below the address space, which is what is limited.
+_HUNGRY_SHARE = 0.5
 _PROCESSORS = "media_pipeline.processing.processors"
 
 
@@ -66,6 +68,7 @@ class _Busy:
     tries: int
     deadline: float
     ended: ProcessorResult | None = None  # decided by the pool: timeout, memory
+    peak_bytes: int = 0  # the most memory that was seen in use
 
 
 class WorkerPool:
@@ -187,9 +190,20 @@ class WorkerPool:
         seconds, limit = busy.task.deadline_seconds, self._limits.memory_bytes
         if busy.deadline <= time.monotonic():
             return ProcessorResult(Code.TIMEOUT, f"not done after {seconds:g} s", seconds=seconds)
-        if busy.worker.resident_bytes() > limit:
+        busy.peak_bytes = max(busy.peak_bytes, busy.worker.resident_bytes())
+        if busy.peak_bytes > limit:
             return ProcessorResult(Code.MEMORY, f"needs more than {limit} bytes of memory")
         return None
+
+    def _died_of_hunger(self, busy: _Busy) -> ProcessorResult | None:
+        """Decoders that do not bear a refused allocation die of it: that is no accident, and
+        would happen again."""
+        if busy.peak_bytes < self._limits.memory_bytes * _HUNGRY_SHARE:
+            return None
+        held, limit = busy.peak_bytes, self._limits.memory_bytes
+        return ProcessorResult(
+            Code.MEMORY, f"the decoder died holding {held} bytes, the limit is {limit}"
+        )
 
     def _collect(self, busy: _Busy, selector: selectors.BaseSelector) -> TaskDone | None:
         """The outcome of the worker's task; None when it is to be tried again."""
@@ -202,6 +216,7 @@ class WorkerPool:
                 result, alive = wire.receive_result(worker.sock), True
             except (wire.BrokenFrameError, OSError):
                 self.stats["worker_deaths"] += 1
+                result = self._died_of_hunger(busy)
         else:
             self.stats["workers_killed"] += 1
         worker.served += 1

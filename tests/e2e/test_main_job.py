@@ -10,7 +10,8 @@ from collections import Counter
 
 import pytest
 
-from media_pipeline.cli.dagster_process import DagsterApi, running_dagster
+from media_pipeline.cli.dagster_api import DagsterApi
+from media_pipeline.cli.dagster_process import running_dagster
 from media_pipeline.cli.producer import announce, upload
 from media_pipeline.cli.world import World
 from media_pipeline.contracts.asset_enriched import parse_asset_enriched
@@ -180,6 +181,83 @@ def test_a_materialization_shows_sizes_a_link_and_a_picture(dagster, samples):
     assert {"batch_outcomes", "batch_seconds", "content_digest", "fingerprint"} <= set(entries)
 
 
+def row_of(world, asset_id: str, kind: str):
+    (row,) = [row for row in world.metadata_store.derivatives([asset_id]) if row.kind == kind]
+    return row
+
+
+def test_scans_are_read_and_pictures_judged(world, dagster, samples):
+    scan = next(one for one in samples if one.asset_id.endswith("scan"))
+    row = row_of(world, scan.asset_id, "ocr")
+    text = world.object_store.get(row.artifacts[1].object_key).decode()
+    assert scan.asset_id in text
+    assert row.attributes["confidence"] > 85
+    for recipe in ("photo", "report"):
+        one = next(one for one in samples if one.asset_id.endswith(recipe))
+        judged = row_of(world, one.asset_id, "moderation")
+        assert judged.attributes["verdict"] == "allow"
+        document = json.loads(world.object_store.get(judged.artifacts[0].object_key))
+        assert document["scores"]["nsfw"] < 0.2
+        assert len(document["frames"]) == judged.attributes["frames"]
+
+
+def test_each_message_may_ask_for_its_languages(world, dagster, samples):
+    scan = next(one for one in samples if one.asset_id.endswith("scan"))
+    for name, languages in (("lang-deu", ["deu"]), ("lang-missing", ["jpn"])):
+        world.object_store.upload("media", f"uploads/{name}", scan.data, "application/pdf")
+        world.event_sink.publish([message(name, ocr_languages=languages)])
+    wait_until(lambda: ended(world, ["lang-deu", "lang-missing"]), "two languages")
+    german = row_of(world, "lang-deu", "ocr")
+    assert [part.name for part in german.artifacts] == ["ocr.deu.json.gz", "ocr.deu.txt"]
+    missing = row_of(world, "lang-missing", "ocr")
+    assert (str(missing.code), "jpn" in missing.message) == ("unsupported", True)
+    events = events_of(world, world.settings.kafka.enriched_topic, "lang-missing")
+    assert [parse_asset_enriched(one.value)["outcome"] for one in events] == ["partial"]
+
+
+def test_another_model_makes_exactly_moderation_stale_and_a_backfill_mends_it(
+    world, dagster, samples, stack, monkeypatch
+):
+    from dataclasses import replace
+
+    from typer.testing import CliRunner
+
+    from media_pipeline.cli.main import app
+    from media_pipeline.models.registry import load_registry, save_registry
+
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    for name, value in stack.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MEDIA_PIPELINE_DAGSTER_URL", dagster.url)
+    assert "nothing is stale" in run("stale")
+    path = stack.data_dir / "models.json"
+    registry = load_registry(path)
+    strict = replace(
+        registry.current, name="strict", thresholds={"nsfw": {"review": 0.0, "block": 0.8}}
+    )
+    save_registry(path, registry.with_candidate(strict))
+    assert "Dagster has reloaded its code" in run("models", "promote", "strict")
+
+    found = json.loads(run("stale", "--json"))
+    enriched = sum(
+        world.metadata_store.counts().by_status[name] for name in ("complete", "partial")
+    )
+    assert [(one["kind"], one["assets"]) for one in found["kinds"]] == [("moderation", enriched)]
+    before = {kind: row_of(world, samples[0].asset_id, kind) for kind in ("text", "thumbnails")}
+
+    found = json.loads(run("stale", "--json", "--backfill"))
+    assert len(found["backfills"]) == 1
+    wait_until(lambda: "nothing is stale" in run("stale"), "the backfill of moderation")
+    photo = next(one for one in samples if one.asset_id.endswith("photo"))
+    assert row_of(world, photo.asset_id, "moderation").attributes["verdict"] == "review"
+    after = {kind: row_of(world, samples[0].asset_id, kind) for kind in ("text", "thumbnails")}
+    assert before == after, "the other workloads were left alone"
+
+
 def backfill(api: DagsterApi, assets: list[str], keys: list[str]) -> str:
     launched = api.query(
         "mutation($p:LaunchBackfillParams!){launchPartitionBackfill(backfillParams:$p){__typename"
@@ -222,7 +300,7 @@ def test_a_mended_upload_is_enriched_after_its_dead_letter(world, dagster, sampl
     announce(world, [again])
     topic = world.settings.kafka.enriched_topic
     wait_until(lambda: events_of(world, topic, broken.asset_id), "the mended media asset")
-    assert outcomes(world, [broken.asset_id])[broken.asset_id] == Counter(ok=2)
+    assert outcomes(world, [broken.asset_id])[broken.asset_id] == Counter(ok=3, not_applicable=1)
     statuses = partition_statuses(dagster, "enrichment")
     assert broken.asset_id in statuses["materializedPartitions"]
 
@@ -260,11 +338,11 @@ def test_bad_events_have_named_ends_and_spare_their_neighbours(world, dagster, s
     names = ["bad-missing", "bad-changed", "bad-large", "good-mislabelled", "good-neighbour"]
     wait_until(lambda: ended(world, names), "five media assets")
     found = outcomes(world, names)
-    assert found["bad-missing"] == Counter(object_missing=2)
-    assert found["bad-changed"] == Counter(object_changed=2)
-    assert found["bad-large"] == Counter(too_large=2)
-    assert found["good-mislabelled"] == Counter(ok=1, not_applicable=1)
-    assert found["good-neighbour"] == Counter(ok=1, not_applicable=1)
+    assert found["bad-missing"] == Counter(object_missing=4)
+    assert found["bad-changed"] == Counter(object_changed=4)
+    assert found["bad-large"] == Counter(too_large=4)
+    assert found["good-mislabelled"] == Counter(ok=1, not_applicable=3)
+    assert found["good-neighbour"] == Counter(ok=1, not_applicable=3)
     (row,) = [r for r in world.metadata_store.derivatives(["good-mislabelled"]) if r.kind == "text"]
     assert row.attributes["media_type"] == "text/plain"
     assert row.attributes["declared_type"] == "image/png"

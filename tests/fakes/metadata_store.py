@@ -13,6 +13,7 @@ from media_pipeline.domain.ports import (
     OutgoingEvent,
     Recorded,
     Registration,
+    StaleDerivative,
 )
 
 DLQ = "media.processing.dlq"
@@ -29,6 +30,7 @@ class Row:
     run_id: str | None = None
     root_run_id: str | None = None
     recorded_fence: int | None = None
+    size_bytes: int | None = None
     derivatives: dict[str, Any] = field(default_factory=dict)
 
 
@@ -118,6 +120,7 @@ class FakeMetadataStore:
             return Recorded(*key, accepted=True, reason="ok")
         row.recorded_fence = result.fence
         row.status = result.verdict.status
+        row.size_bytes = result.size_bytes
         for derivative in result.derivatives:
             row.derivatives[derivative.kind] = derivative
         if result.verdict.status in ("complete", "partial"):
@@ -192,6 +195,37 @@ class FakeMetadataStore:
                 newest = max(rows, key=lambda row: row.sequence)
                 found += [newest.derivatives[kind] for kind in sorted(newest.derivatives)]
         return found
+
+    def stale(self, expected, after_asset, limit):
+        found, assets = [], set()
+        for asset_id in sorted({asset_id for asset_id, _ in self.rows}):
+            newest = max(
+                (row for key, row in self.rows.items() if key[0] == asset_id),
+                key=lambda row: row.sequence,
+            )
+            if asset_id <= (after_asset or "") or newest.status not in ("complete", "partial"):
+                continue
+            for kind in sorted(expected):
+                row = newest.derivatives.get(kind)
+                if row is None or row.fingerprint != expected[kind]:
+                    assets.add(asset_id)
+                    if len(assets) > limit:
+                        return found
+                    version = newest.arrival.asset.content_version
+                    found.append(
+                        StaleDerivative(
+                            asset_id, version, kind, row and row.fingerprint, row and row.seconds,
+                            newest.size_bytes,
+                        )
+                    )  # fmt: skip
+        return found
+
+    def mean_seconds(self):
+        seconds: dict[str, list[float]] = {}
+        for row in self.rows.values():
+            for kind, derivative in row.derivatives.items():
+                seconds.setdefault(kind, []).append(derivative.seconds)
+        return {kind: sum(values) / len(values) for kind, values in seconds.items()}
 
     def counts(self):
         by_status: dict[str, int] = {}

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import threading
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -361,3 +362,55 @@ def test_an_empty_batch_is_no_call(ledger):
     assert ledger.record("run", [], "1") == []
     assert ledger.reject([], "1") == 0
     ledger.probe()
+
+
+# --- stale ------------------------------------------------------------------------------------
+
+
+def finished(ledger, name, status="complete", kinds=("text",), version="sha256:1"):
+    ledger.register([arrival(name, version)])
+    (claim,) = ledger.claim(f"run-{version}", f"run-{version}", [name])
+    ended = result(claim, status)
+    rows = tuple(derivative(name, claim.fence, version=version, kind=kind) for kind in kinds)
+    ledger.record(f"run-{version}", [replace(ended, derivatives=rows)], "1")
+
+
+def stale_of(ledger, name, expected):
+    """What is stale of one media asset: the real ledger is shared."""
+    rows = ledger.stale(expected, None, 100_000)
+    return [(row.kind, row.fingerprint) for row in rows if row.asset_id == name]
+
+
+def test_another_fingerprint_and_a_missing_kind_are_stale(ledger, name):
+    finished(ledger, name, kinds=("text", "thumbnails"))
+    expected = {"text": "text-1", "thumbnails": "thumbnails-2", "ocr": "ocr-1"}
+    assert stale_of(ledger, name, expected) == [("ocr", None), ("thumbnails", "thumbnails-1")]
+    assert stale_of(ledger, name, {"text": "text-1"}) == []
+
+
+def test_only_the_newest_version_counts_and_only_when_it_was_enriched(ledger, name):
+    finished(ledger, name, version="sha256:1")
+    finished(ledger, name, kinds=("text", "ocr"), version="sha256:2")
+    assert stale_of(ledger, name, {"ocr": "ocr-1"}) == []
+    dead = f"{name}-dead"
+    finished(ledger, dead, status="dead_lettered")
+    assert stale_of(ledger, dead, {"ocr": "ocr-1"}) == []
+
+
+def test_pages_of_stale_derivatives_follow_each_other(ledger, name):
+    names = [f"{name}-{letter}" for letter in "abcde"]
+    for one in names:
+        finished(ledger, one)
+    expected, seen, after = {"text": "text-2", "ocr": "ocr-2"}, [], name
+    while rows := ledger.stale(expected, after, 2):
+        assert len({row.asset_id for row in rows}) <= 2
+        seen += [(row.asset_id, row.kind) for row in rows if row.asset_id.startswith(name)]
+        after = rows[-1].asset_id
+    assert seen == [(one, kind) for one in names for kind in ("ocr", "text")]
+
+
+def test_recorded_seconds_tell_what_a_kind_costs(ledger, name):
+    finished(ledger, name, kinds=("text", f"kind-{name}"))
+    (row,) = [row for row in ledger.stale({"text": "x"}, None, 100_000) if row.asset_id == name]
+    assert (row.seconds, row.input_bytes) == (0.25, 5)
+    assert ledger.mean_seconds()[f"kind-{name}"] == pytest.approx(0.25)

@@ -1,0 +1,121 @@
+"""The few GraphQL questions that the command line asks of Dagster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from media_pipeline.errors import SystemicError
+
+
+class DagsterApi:
+    """One Dagster webserver."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def query(self, text: str, variables: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """The `data` part; SystemicError when Dagster answers with errors or not at all."""
+        import requests  # quick --help
+
+        try:
+            answer = requests.post(
+                f"{self.url}/graphql",
+                json={"query": text, "variables": dict(variables or {})},
+                timeout=30,
+            ).json()
+        except (requests.RequestException, json.JSONDecodeError) as error:
+            raise SystemicError(
+                f"Dagster at {self.url} does not answer: {error}.",
+                remedy="read its log file; is the webserver running?",
+                code="dagster_unreachable",
+            ) from error
+        if answer.get("errors"):
+            raise SystemicError(
+                f"Dagster refused a query: {answer['errors'][0]['message']}",
+                remedy="the Dagster version differs from the pinned one; reinstall.",
+                code="dagster_refused",
+            )
+        return dict(answer["data"])
+
+    def ready(self) -> bool:
+        """True once the code location is loaded without an error."""
+        try:
+            data = self.query(
+                "{workspaceOrError{... on Workspace{locationEntries{loadStatus"
+                " locationOrLoadError{__typename ... on PythonError{message}}}}}}"
+            )
+        except SystemicError:
+            return False
+        entries = data["workspaceOrError"].get("locationEntries") or []
+        for entry in entries:
+            loaded = entry["locationOrLoadError"]
+            if loaded and loaded["__typename"] == "PythonError":
+                raise SystemicError(
+                    f"Dagster cannot load the code: {loaded['message']}",
+                    remedy="run `dagster definitions validate -m media_pipeline.definitions`.",
+                    code="definitions_broken",
+                )
+        return bool(entries) and all(
+            entry["loadStatus"] == "LOADED" and entry["locationOrLoadError"] for entry in entries
+        )
+
+    def run_statuses(self) -> dict[str, int]:
+        """Number of runs by status."""
+        runs = self.query("{runsOrError{... on Runs{results{status}}}}")["runsOrError"]["results"]
+        counts: dict[str, int] = {}
+        for run in runs:
+            counts[run["status"]] = counts.get(run["status"], 0) + 1
+        return counts
+
+    def sensor_cursor(self, sensor: str) -> str | None:
+        """The persisted cursor of a sensor; None before its first tick."""
+        states = self.query(
+            "query($s:SensorSelector!){sensorOrError(sensorSelector:$s){... on Sensor"
+            "{sensorState{typeSpecificData{... on SensorData{lastCursor}}}}}}",
+            {
+                "s": {
+                    "repositoryName": "__repository__",
+                    "repositoryLocationName": "media_pipeline",
+                    "sensorName": sensor,
+                }
+            },
+        )
+        state = states["sensorOrError"].get("sensorState") or {}
+        return (state.get("typeSpecificData") or {}).get("lastCursor")
+
+    def launch_backfill(
+        self,
+        assets: Sequence[str],
+        partition_keys: Sequence[str],
+        tags: Mapping[str, str],
+        title: str,
+    ) -> str:
+        """Backfill these partitions of these Dagster assets; answers the backfill's id."""
+        params = {
+            "assetSelection": [{"path": [name]} for name in assets],
+            "partitionNames": list(partition_keys),
+            "tags": [{"key": name, "value": value} for name, value in tags.items()],
+            "title": title,
+        }
+        found = self.query(
+            "mutation($p:LaunchBackfillParams!){launchPartitionBackfill(backfillParams:$p)"
+            "{__typename ... on LaunchBackfillSuccess{backfillId}"
+            " ... on PythonError{message} ... on PartitionKeysNotFoundError{message}}}",
+            {"p": params},
+        )["launchPartitionBackfill"]
+        if "backfillId" not in found:
+            raise SystemicError(
+                f"Dagster did not launch the backfill: {found.get('message', found)}",
+                remedy="look at the message; are all keys partitions of `media_asset`?",
+                code="dagster_refused",
+            )
+        return str(found["backfillId"])
+
+    def reload_code(self) -> None:
+        """Load the definitions anew, as the button in the UI does."""
+        self.query(
+            'mutation{reloadRepositoryLocation(repositoryLocationName:"media_pipeline")'
+            "{__typename}}"
+        )
