@@ -1,99 +1,29 @@
 """The main job on real servers: sensor, daemon, runs, ledger, objects, events, backfill.
 
-One Dagster for the whole module; the tests build on each other's data, never on order within
-what they assert.
+The tests build on each other's data, never on order within what they assert.
 """
 
 import json
-import time
 from collections import Counter
 
 import pytest
 
-from media_pipeline.cli.dagster_api import DagsterApi
-from media_pipeline.cli.dagster_process import running_dagster
 from media_pipeline.cli.producer import announce, upload
-from media_pipeline.cli.world import World
 from media_pipeline.contracts.asset_enriched import parse_asset_enriched
 from media_pipeline.contracts.dead_letter import read_dead_letter
-from media_pipeline.domain.media_asset import MessageRecord
-from media_pipeline.domain.ports import OutgoingEvent
-from media_pipeline.local_stack.ports import free_port
-from media_pipeline.local_stack.sample_media import generate
-from media_pipeline.local_stack.stack import embedded_stack
+from tests.e2e.pipeline import (
+    backfill,
+    ended,
+    events_of,
+    message,
+    outcomes,
+    partition_statuses,
+    read_topic,
+    row_of,
+    wait_until,
+)
 
 pytestmark = pytest.mark.timeout(420)
-SETTLE_SECONDS = 240
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory):
-    """A stack of its own: here every row, event and offset is accounted for."""
-    with embedded_stack(tmp_path_factory.mktemp("e2e")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def world(stack):
-    return World(stack.settings())
-
-
-@pytest.fixture(scope="module")
-def dagster(stack, world):
-    with running_dagster(stack, free_port()) as api:
-        yield api
-
-
-def wait_until(answer, what: str):
-    """Ask until `answer()` is true; there is no event to wait for across processes."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while not (found := answer()):
-        assert time.monotonic() < deadline, f"not within {SETTLE_SECONDS} s: {what}"
-        time.sleep(0.3)
-    return found
-
-
-def outcomes(world, asset_ids) -> dict[str, Counter]:
-    rows = world.metadata_store.derivatives(list(asset_ids))
-    found: dict[str, Counter] = {}
-    for row in rows:
-        found.setdefault(row.asset_id, Counter())[str(row.code)] += 1
-    return found
-
-
-def read_topic(world, topic: str) -> list[MessageRecord]:
-    poll = world.event_source.poll(topic, {}, max_records=100_000, deadline_seconds=20)
-    return list(poll.records)
-
-
-def ended(world, asset_ids) -> bool:
-    counts = world.metadata_store.counts()
-    busy = sum(counts.by_status.get(name, 0) for name in ("registered", "claimed", "retry"))
-    return (
-        len(outcomes(world, asset_ids)) == len(set(asset_ids))
-        and not busy
-        and not counts.unpublished
-    )
-
-
-def events_of(world, topic: str, asset_id: str) -> list[MessageRecord]:
-    return [r for r in read_topic(world, topic) if r.key == asset_id.encode()]
-
-
-@pytest.fixture(scope="module")
-def samples(world, dagster):
-    """Forty made-up media, a redelivery and an invalid message, all through the pipeline."""
-    samples = list(generate(40, seed=7))
-    uploads = [
-        upload(world, one.asset_id, one.filename, one.data, one.content_type) for one in samples
-    ]
-    announce(world, uploads)
-    announce(world, uploads[:3])
-    invalid = b'{"asset_id": "cut o'
-    topic = world.settings.kafka.ingested_topic
-    world.event_sink.publish([OutgoingEvent("invalid", topic, b"invalid-1", invalid)])
-    wait_until(lambda: ended(world, [one.asset_id for one in samples]), "40 media assets")
-    return samples
 
 
 def test_every_media_asset_ends_as_it_must_exactly_once(world, dagster, samples):
@@ -145,16 +75,6 @@ def test_objects_are_where_the_ledger_says(world, dagster, samples):
         assert (hashlib.sha256(data).hexdigest(), len(data)) == (part.digest, part.size_bytes)
 
 
-def partition_statuses(api: DagsterApi, asset: str) -> dict[str, set[str]]:
-    node = api.query(
-        "query($a:[AssetKeyInput!]){assetNodes(assetKeys:$a){assetPartitionStatuses{"
-        "... on DefaultPartitionStatuses{materializedPartitions failedPartitions"
-        " unmaterializedPartitions materializingPartitions}}}}",
-        {"a": [{"path": [asset]}]},
-    )["assetNodes"][0]["assetPartitionStatuses"]
-    return {name: set(keys) for name, keys in node.items()}
-
-
 def test_dagster_shows_exactly_the_enriched_as_materialized(world, dagster, samples):
     good = {one.asset_id for one in samples if one.expected != "dead_lettered"}
     bad = {one.asset_id for one in samples if one.expected == "dead_lettered"}
@@ -179,11 +99,6 @@ def test_a_materialization_shows_sizes_a_link_and_a_picture(dagster, samples):
     assert entries["object 512.webp"]["url"].endswith("/512.webp")
     assert entries["stored_bytes"]["intValue"] > 1000
     assert {"batch_outcomes", "batch_seconds", "content_digest", "fingerprint"} <= set(entries)
-
-
-def row_of(world, asset_id: str, kind: str):
-    (row,) = [row for row in world.metadata_store.derivatives([asset_id]) if row.kind == kind]
-    return row
 
 
 def test_scans_are_read_and_pictures_judged(world, dagster, samples):
@@ -258,31 +173,6 @@ def test_another_model_makes_exactly_moderation_stale_and_a_backfill_mends_it(
     assert before == after, "the other workloads were left alone"
 
 
-def backfill(api: DagsterApi, assets: list[str], keys: list[str]) -> str:
-    launched = api.query(
-        "mutation($p:LaunchBackfillParams!){launchPartitionBackfill(backfillParams:$p){__typename"
-        " ... on LaunchBackfillSuccess{backfillId} ... on PythonError{message}}}",
-        {
-            "p": {
-                "partitionNames": keys,
-                "assetSelection": [{"path": [asset]} for asset in assets],
-                "title": "replay",
-            }
-        },
-    )["launchPartitionBackfill"]
-    assert launched["__typename"] == "LaunchBackfillSuccess", launched
-
-    def status() -> str | None:
-        found = api.query(
-            "query($i:String!){partitionBackfillOrError(backfillId:$i){"
-            "... on PartitionBackfill{status}}}",
-            {"i": launched["backfillId"]},
-        )["partitionBackfillOrError"]["status"]
-        return found if found.startswith("COMPLETED") or found in ("FAILED", "CANCELED") else None
-
-    return wait_until(status, "the backfill")
-
-
 def test_a_backfill_of_finished_work_duplicates_nothing(world, dagster, samples):
     keys = [one.asset_id for one in samples if one.expected == "complete"][:6]
     objects = world.object_store.list_keys("derived/")
@@ -303,16 +193,6 @@ def test_a_mended_upload_is_enriched_after_its_dead_letter(world, dagster, sampl
     assert outcomes(world, [broken.asset_id])[broken.asset_id] == Counter(ok=3, not_applicable=1)
     statuses = partition_statuses(dagster, "enrichment")
     assert broken.asset_id in statuses["materializedPartitions"]
-
-
-def message(asset_id: str, **fields) -> OutgoingEvent:
-    body = {
-        "event_id": f"event-{asset_id}", "occurred_at": "2026-01-01T00:00:00Z",
-        "asset_id": asset_id, "bucket": "media", "object_key": f"uploads/{asset_id}", **fields,
-    }  # fmt: skip
-    return OutgoingEvent(
-        asset_id, "media.ingested.v1", asset_id.encode(), json.dumps(body).encode()
-    )
 
 
 def test_bad_events_have_named_ends_and_spare_their_neighbours(world, dagster, samples):

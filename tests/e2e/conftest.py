@@ -1,0 +1,55 @@
+"""One stack and one Dagster for all end-to-end tests: modules build on each other's data.
+
+`test_main_job` runs first and counts everything; other modules add media assets of their own
+and assert about these alone.
+"""
+
+import pytest
+
+from media_pipeline.cli.dagster_process import running_dagster
+from media_pipeline.cli.producer import announce, upload
+from media_pipeline.cli.world import World
+from media_pipeline.domain.ports import OutgoingEvent
+from media_pipeline.local_stack.ports import free_port
+from media_pipeline.local_stack.sample_media import generate
+from media_pipeline.local_stack.stack import embedded_stack
+from tests.e2e.pipeline import ended, wait_until
+
+
+def pytest_collection_modifyitems(items):
+    """Stable: within a module nothing moves."""
+    items.sort(key=lambda item: "e2e/test_" in item.nodeid and "test_main_job" not in item.nodeid)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory):
+    """A stack of its own: here every row, event and offset is accounted for."""
+    with embedded_stack(tmp_path_factory.mktemp("e2e")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def world(stack):
+    return World(stack.settings())
+
+
+@pytest.fixture(scope="session")
+def dagster(stack, world):
+    with running_dagster(stack, free_port()) as api:
+        yield api
+
+
+@pytest.fixture(scope="session")
+def samples(world, dagster):
+    """Forty made-up media, a redelivery and an invalid message, all through the pipeline."""
+    samples = list(generate(40, seed=7))
+    uploads = [
+        upload(world, one.asset_id, one.filename, one.data, one.content_type) for one in samples
+    ]
+    announce(world, uploads)
+    announce(world, uploads[:3])
+    invalid = b'{"asset_id": "cut o'
+    topic = world.settings.kafka.ingested_topic
+    world.event_sink.publish([OutgoingEvent("invalid", topic, b"invalid-1", invalid)])
+    wait_until(lambda: ended(world, [one.asset_id for one in samples]), "40 media assets")
+    return samples

@@ -1,0 +1,97 @@
+"""What end-to-end tests ask of the running system."""
+
+import json
+import time
+from collections import Counter
+
+from media_pipeline.cli.dagster_api import DagsterApi
+from media_pipeline.domain.media_asset import MessageRecord
+from media_pipeline.domain.ports import OutgoingEvent
+
+SETTLE_SECONDS = 240
+
+
+def wait_until(answer, what: str):
+    """Ask until `answer()` is true; there is no event to wait for across processes."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not (found := answer()):
+        assert time.monotonic() < deadline, f"not within {SETTLE_SECONDS} s: {what}"
+        time.sleep(0.3)
+    return found
+
+
+def outcomes(world, asset_ids) -> dict[str, Counter]:
+    rows = world.metadata_store.derivatives(list(asset_ids))
+    found: dict[str, Counter] = {}
+    for row in rows:
+        found.setdefault(row.asset_id, Counter())[str(row.code)] += 1
+    return found
+
+
+def read_topic(world, topic: str) -> list[MessageRecord]:
+    poll = world.event_source.poll(topic, {}, max_records=100_000, deadline_seconds=20)
+    return list(poll.records)
+
+
+def ended(world, asset_ids) -> bool:
+    counts = world.metadata_store.counts()
+    busy = sum(counts.by_status.get(name, 0) for name in ("registered", "claimed", "retry"))
+    return (
+        len(outcomes(world, asset_ids)) == len(set(asset_ids))
+        and not busy
+        and not counts.unpublished
+    )
+
+
+def events_of(world, topic: str, asset_id: str) -> list[MessageRecord]:
+    return [r for r in read_topic(world, topic) if r.key == asset_id.encode()]
+
+
+def partition_statuses(api: DagsterApi, asset: str) -> dict[str, set[str]]:
+    node = api.query(
+        "query($a:[AssetKeyInput!]){assetNodes(assetKeys:$a){assetPartitionStatuses{"
+        "... on DefaultPartitionStatuses{materializedPartitions failedPartitions"
+        " unmaterializedPartitions materializingPartitions}}}}",
+        {"a": [{"path": [asset]}]},
+    )["assetNodes"][0]["assetPartitionStatuses"]
+    return {name: set(keys) for name, keys in node.items()}
+
+
+def row_of(world, asset_id: str, kind: str):
+    (row,) = [row for row in world.metadata_store.derivatives([asset_id]) if row.kind == kind]
+    return row
+
+
+def backfill(api: DagsterApi, assets: list[str], keys: list[str]) -> str:
+    launched = api.query(
+        "mutation($p:LaunchBackfillParams!){launchPartitionBackfill(backfillParams:$p){__typename"
+        " ... on LaunchBackfillSuccess{backfillId} ... on PythonError{message}}}",
+        {
+            "p": {
+                "partitionNames": keys,
+                "assetSelection": [{"path": [asset]} for asset in assets],
+                "title": "replay",
+            }
+        },
+    )["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+
+    def status() -> str | None:
+        found = api.query(
+            "query($i:String!){partitionBackfillOrError(backfillId:$i){"
+            "... on PartitionBackfill{status}}}",
+            {"i": launched["backfillId"]},
+        )["partitionBackfillOrError"]["status"]
+        return found if found.startswith("COMPLETED") or found in ("FAILED", "CANCELED") else None
+
+    return wait_until(status, "the backfill")
+
+
+def message(asset_id: str, **fields) -> OutgoingEvent:
+    body = {
+        "event_id": f"event-{asset_id}", "occurred_at": "2026-01-01T00:00:00Z",
+        "asset_id": asset_id, "bucket": "media", "object_key": f"uploads/{asset_id}", **fields,
+    }  # fmt: skip
+    return OutgoingEvent(
+        asset_id, "media.ingested.v1", asset_id.encode(), json.dumps(body).encode()
+    )
