@@ -4,12 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 TIERS = ("unit", "contract", "integration", "e2e", "architecture", "faults")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "servers: needs the embedded stack (set by its fixtures)")
+    # Machines are shared: how long an example takes says nothing of the code.
+    settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("shared")
     for tier in TIERS:
         config.addinivalue_line("markers", f"{tier}: tier, set from the folder")
 

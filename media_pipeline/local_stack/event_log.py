@@ -38,6 +38,8 @@ def start(port: int, s3_endpoint: str, secrets: StackSecrets, log_dir: Path) -> 
             "AWS_SECRET_ACCESS_KEY": secrets.s3_secret_key,
             "AWS_DEFAULT_REGION": "us-east-1",
         },
+        # It waits for clients to leave; what it acknowledged is in the object store already.
+        stop_seconds=1,
     ).start()
     process.wait_ready(lambda: listening(port))
     process.wait_ready(lambda: _make_topics(f"127.0.0.1:{port}"))

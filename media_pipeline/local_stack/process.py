@@ -25,7 +25,8 @@ _PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "S
 class ServerProcess:
     """A server that is started, watched and stopped.
 
-    `user` is a (uid, gid) to drop to. A start or a check that fails raises SystemicError
+    `user` is a (uid, gid) to drop to; `stop_seconds` is how long it may take to end before it is
+    killed. A start or a check that fails raises SystemicError
     naming the log file and its last lines.
     """
 
@@ -39,6 +40,7 @@ class ServerProcess:
         user: tuple[int, int] | None = None,
         cwd: Path | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
+        stop_seconds: float = 10,
     ) -> None:
         self.name = name
         self.command = list(command)
@@ -48,6 +50,7 @@ class ServerProcess:
         self._user = user
         self._cwd = cwd
         self._stop_signal = stop_signal
+        self._stop_seconds = stop_seconds
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -90,7 +93,7 @@ class ServerProcess:
             code = self._process.returncode if self._process else None
             raise self._failure(f"ended with exit code {code}")
 
-    def stop(self, seconds: float = 10) -> None:
+    def stop(self) -> None:
         """Ask it to end, then kill its whole group. Safe to call twice."""
         process, self._process = self._process, None
         if process is None:
@@ -98,7 +101,7 @@ class ServerProcess:
         if process.poll() is None:
             _signal_group(process.pid, self._stop_signal)
             with contextlib.suppress(subprocess.TimeoutExpired):  # the kill below is the answer
-                process.wait(seconds)
+                process.wait(self._stop_seconds)
         _signal_group(process.pid, signal.SIGKILL)
         process.wait()
 

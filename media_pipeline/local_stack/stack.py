@@ -162,9 +162,10 @@ def _pipeline_credentials(secrets: StackSecrets) -> dict[str, str]:
 
 def _stop_all(servers: dict[str, ServerProcess], report: Report) -> None:
     # The broker keeps its records in the object store: it goes first.
-    order = {"event-log": 0, "postgrest": 1}
-    for server in sorted(servers.values(), key=lambda one: order.get(one.name, 2)):
-        server.stop()
+    first = {"event-log", "postgrest"}
+    with ThreadPoolExecutor(4, "stop") as threads:
+        for group in (first, servers.keys() - first):
+            list(threads.map(ServerProcess.stop, (servers[one] for one in group if one in servers)))
     report(f"stopped {', '.join(servers) or 'nothing'}")
 
 

@@ -171,6 +171,7 @@ def test_another_model_makes_exactly_moderation_stale_and_a_backfill_mends_it(
     found = json.loads(run("stale", "--json", "--backfill"))
     assert len(found["backfills"]) == 1
     wait_until(lambda: "nothing is stale" in run("stale"), "the backfill of moderation")
+    wait_until(lambda: not world.metadata_store.counts().unpublished, "the outbox")
     photo = next(one for one in samples if one.asset_id.endswith("photo"))
     assert row_of(world, photo.asset_id, "moderation").attributes["verdict"] == "review"
     after = unfenced(world, samples[0].asset_id, ("text", "thumbnails"))

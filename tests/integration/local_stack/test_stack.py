@@ -193,10 +193,11 @@ def test_a_server_is_stopped_even_if_it_ignores_the_request(tmp_path):
         "print('up', flush=True)\n"
         "time.sleep(99)\n"
     )
-    server = ServerProcess("stubborn", [sys.executable, "-c", script], log_dir=tmp_path).start()
+    command = [sys.executable, "-c", script]
+    server = ServerProcess("stubborn", command, log_dir=tmp_path, stop_seconds=0.1).start()
     server.wait_ready(lambda: "up" in server.log_file.read_text())
     pid = server.pid
-    server.stop(seconds=0.1)
+    server.stop()
     assert not alive(pid)
     server.stop()
 
