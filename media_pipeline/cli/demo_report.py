@@ -107,7 +107,8 @@ def report(console: Console, story: Story, shown: Mapping[str, str], wrong: Sequ
         )
     console.print(f"Dagster UI: {story.dagster_url}")
     for name, text in shown.items():
-        console.print(f"[bold]{name}[/bold] {escape(text)}", highlight=False)
+        # Addresses must stay whole to be of use.
+        console.print(f"[bold]{name}[/bold] {escape(text)}", highlight=False, soft_wrap=True)
     for line in wrong:
         console.print(f"[red]wrong:[/red] {escape(line)}")
 
