@@ -31,12 +31,17 @@ def dagster_home_template() -> Path:
     )
 
 
-def dagster_environment(stack: RunningStack, url: str | None = None) -> dict[str, str]:
-    """Variables that make Dagster use the embedded stack; writes the instance folder."""
+def dagster_environment(
+    stack: RunningStack, url: str | None = None, instance: Path | None = None
+) -> dict[str, str]:
+    """Variables that make Dagster use the embedded stack; writes the instance folder.
+
+    `instance`: a dagster.yaml to use instead of `dagster.postgres.yaml`.
+    """
     home = stack.data_dir / "dagster_home"
     home.mkdir(parents=True, exist_ok=True)
     template = dagster_home_template()
-    shutil.copyfile(template / "dagster.postgres.yaml", home / "dagster.yaml")
+    shutil.copyfile(instance or template / "dagster.postgres.yaml", home / "dagster.yaml")
     shutil.copyfile(template / "workspace.yaml", home / "workspace.yaml")
     environment = {
         **stack.environment(),
@@ -67,15 +72,16 @@ def running_dagster(
     port: int,
     *,
     variables: Mapping[str, str] | None = None,
+    instance: Path | None = None,
     ready_seconds: float = 90,
 ) -> Iterator[DagsterApi]:
     """`dagster dev` on the embedded stack until the block ends; yields once it is ready.
 
-    `variables` are added to its environment.
+    `variables` are added to its environment; `instance`: see `dagster_environment`.
     """
     _ensure_model(stack)
     url = f"http://127.0.0.1:{port}"
-    environment = {**dagster_environment(stack, url), **(variables or {})}
+    environment = {**dagster_environment(stack, url, instance), **(variables or {})}
     home = Path(environment["DAGSTER_HOME"])
     command = [
         sys.executable, "-m", "dagster", "dev",
