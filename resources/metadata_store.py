@@ -63,14 +63,15 @@ class PostgrestMetadataStore:
             for page in self._pages(messages)
         )
 
-    def claim(self, run_id: str, root_run_id: str, asset_ids: Sequence[str]) -> list[Claim]:
+    def claim(
+        self, run_id: str, root_run_id: str, asset_ids: Sequence[str], *, run_created: float = 0.0
+    ) -> list[Claim]:
         """See `MetadataStore.claim`."""
+        run = {"run": run_id, "root_run": root_run_id, "run_created": run_created}
         return [
             _claim(row)
             for page in self._pages(asset_ids)
-            for row in self._client.call(
-                "claim", {"run": run_id, "root_run": root_run_id, "asset_ids": list(page)}
-            )
+            for row in self._client.call("claim_batch", {**run, "asset_ids": list(page)})
         ]
 
     def record(

@@ -15,6 +15,8 @@ Row = dict[str, Any]
 
 _TOKEN_CODES = {"PGRST300", "PGRST301", "PGRST302", "PGRST303"}
 _SCHEMA_CODES = {"42P01", "42883", "42703", "PGRST202", "PGRST204", "PGRST205", "PGRST106"}
+#: Raised by `claim_batch`; see deploy/postgres/migrations/0070_zombies.sql.
+_SUPERSEDED = "MPSUP"
 #: SQLSTATE classes that pass: connection, transaction rollback, resources, intervention.
 _TRANSIENT_CLASSES = ("08", "40", "53", "55", "57")
 _TRANSIENT_STATUSES = {408, 425, 429, 502, 503, 504}
@@ -177,6 +179,12 @@ def _error_of(
             what,
             remedy="check the ledger token in Vault, its expiry and PostgREST's JWT secret.",
             code="credentials_refused",
+        )
+    if code == _SUPERSEDED:
+        return SystemicError(
+            what,
+            remedy="nothing: the retry of this run does its work, and this one may end.",
+            code="run_superseded",
         )
     if code == "42501":
         return SystemicError(

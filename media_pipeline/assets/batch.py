@@ -29,7 +29,13 @@ def claim_batch(
     run = context.run
     with systemic_errors_stop_retries(context.instance, run.run_id), phase("claim"):
         keys = batch.keys_of(context)
-        claims = metadata_store.claim(run.run_id, run.root_run_id or run.run_id, keys)
+        record = context.instance.get_run_record_by_id(run.run_id)
+        claims = metadata_store.claim(
+            run.run_id,
+            run.root_run_id or run.run_id,
+            keys,
+            run_created=record.create_timestamp.timestamp() if record else 0.0,
+        )
     unknown = sorted(set(keys) - {claim.asset.asset_id for claim in claims})
     if unknown:
         stop_run_retries(context.instance, run.run_id)  # a retry would not make them known

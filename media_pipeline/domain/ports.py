@@ -198,11 +198,15 @@ class MetadataStore(Protocol):
         """Dead-letter invalid messages (row + outbox); answers how many were new."""
         ...
 
-    def claim(self, run_id: str, root_run_id: str, asset_ids: Sequence[str]) -> list[Claim]:
+    def claim(
+        self, run_id: str, root_run_id: str, asset_ids: Sequence[str], *, run_created: float = 0.0
+    ) -> list[Claim]:
         """Claim one content version per asset: see deploy/postgres/migrations for the choice.
 
         Claiming again in the same run gives the same fence and counts no attempt. Unknown
-        asset ids are left out of the answer.
+        asset ids are left out of the answer. `run_created`: seconds since the epoch; once a
+        try of the same root run that was created later has claimed, SystemicError
+        `run_superseded`.
         """
         ...
 

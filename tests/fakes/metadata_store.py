@@ -15,6 +15,7 @@ from media_pipeline.domain.ports import (
     Registration,
     StaleDerivative,
 )
+from media_pipeline.errors import SystemicError
 
 DLQ = "media.processing.dlq"
 UNFINISHED = ("registered", "claimed", "retry")
@@ -40,6 +41,7 @@ class FakeMetadataStore:
         self.letters: dict[str, dict] = {}
         self.outbox: dict[str, OutgoingEvent] = {}
         self.published: set[str] = set()
+        self.lineage: dict[str, tuple[str, float]] = {}
         self._lock = threading.RLock()
 
     def register(self, arrivals):
@@ -74,8 +76,14 @@ class FakeMetadataStore:
                     )
             return new
 
-    def claim(self, run_id, root_run_id, asset_ids):
+    def claim(self, run_id, root_run_id, asset_ids, *, run_created=0.0):
         with self._lock:
+            newest, created = self.lineage.get(root_run_id, (run_id, run_created))
+            if created > run_created and newest != run_id:
+                raise SystemicError(
+                    f"run {run_id} was retried as {newest}", remedy="-", code="run_superseded"
+                )
+            self.lineage[root_run_id] = (run_id, run_created)
             answers = []
             for asset_id in asset_ids:
                 rows = [row for key, row in self.rows.items() if key[0] == asset_id]

@@ -19,6 +19,7 @@ from media_pipeline.domain.ports import (
     OutgoingEvent,
     RejectedMessage,
 )
+from media_pipeline.errors import SystemicError
 
 OFFSETS = itertools.count(1)
 TOPIC = "media.ingested.v1"
@@ -148,6 +149,31 @@ def test_a_retry_of_the_run_takes_over_with_a_new_fence(ledger, name):
     (second,) = ledger.claim("run-2", "run-1", [name])
     assert second.fence > first.fence
     assert (second.attempts, second.previous_status) == (2, "claimed")
+
+
+def test_a_try_that_was_given_up_cannot_take_its_work_back(ledger, name):
+    ledger.register([arrival(name)])
+    root = f"root-{name}"
+    (first,) = ledger.claim(root, root, [name], run_created=100.0)
+    (retry,) = ledger.claim(f"retry-{name}", root, [name], run_created=160.5)
+    ledger.record(f"retry-{name}", [result(retry)], "1")
+    with pytest.raises(SystemicError) as caught:
+        ledger.claim(root, root, [name], run_created=100.0)
+    assert caught.value.code == "run_superseded"
+    (refused,) = ledger.record(root, [result(first)], "1")
+    assert (refused.accepted, refused.reason) == (False, "stale_fence")
+    # Somebody who executes the run again in the UI is its newest try.
+    (again,) = ledger.claim(f"by-hand-{name}", root, [name], run_created=900.0)
+    assert again.fence > retry.fence
+
+
+def test_a_newer_try_wins_even_if_it_claims_first(ledger, name):
+    """The first try stood still before it claimed anything."""
+    ledger.register([arrival(name)])
+    root = f"root-{name}"
+    ledger.claim(f"retry-{name}", root, [name], run_created=160.5)
+    with pytest.raises(SystemicError):
+        ledger.claim(root, root, [name], run_created=100.0)
 
 
 def test_two_versions_are_claimed_one_per_run_oldest_first(ledger, name):

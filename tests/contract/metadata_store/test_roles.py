@@ -57,12 +57,14 @@ def test_a_reader_reads_and_changes_nothing(ledger_api, table):
         assert not ask(ledger_api, "media_reader", method, table, **options).ok
 
 
-@pytest.mark.parametrize("function", ["register", "reject", "claim", "record", "mark_published"])
+@pytest.mark.parametrize(
+    "function", ["register", "reject", "claim_batch", "record", "mark_published"]
+)
 def test_a_reader_calls_nothing_that_writes(ledger_api, function):
     arguments = {
         "register": {"arrivals": []},
         "reject": {"messages": [], "pipeline_version": "0", "image_digest": ""},
-        "claim": {"run": "r", "root_run": "r", "asset_ids": []},
+        "claim_batch": {"run": "r", "root_run": "r", "run_created": 0, "asset_ids": []},
         "record": {"run": "r", "results": [], "pipeline_version": "0", "image_digest": ""},
         "mark_published": {"event_ids": []},
     }[function]
@@ -71,7 +73,7 @@ def test_a_reader_calls_nothing_that_writes(ledger_api, function):
     assert ask(ledger_api, "media_writer", "POST", f"rpc/{function}", json=arguments).ok
 
 
-@pytest.mark.parametrize("target", [*TABLES, "rpc/counts", "rpc/claim"])
+@pytest.mark.parametrize("target", [*TABLES, "rpc/counts", "rpc/claim_batch"])
 def test_without_a_token_nothing_is_possible(ledger_api, target):
     method, options = ("POST", {"json": {}}) if target.startswith("rpc") else ("GET", {})
     assert ask(ledger_api, "anon", method, target, **options).status_code in (401, 403, 404)
