@@ -16,6 +16,7 @@ from media_pipeline.assets.moderation import build_moderation_asset, model_direc
 from media_pipeline.assets.ocr import build_ocr_asset
 from media_pipeline.assets.source_media import SourceMediaResource
 from media_pipeline.assets.worker_pool import WorkerPoolResource
+from media_pipeline.executors import build_executor
 from media_pipeline.jobs import build_enrich_media_job
 from media_pipeline.settings import Settings, load_settings
 from resources.build import build_resources
@@ -28,7 +29,8 @@ def build_defs(
 ) -> dg.Definitions:
     """All assets, jobs, sensors and resources; overrides replace resources by key."""
     settings = settings or load_settings()
-    job = build_enrich_media_job(settings.workloads)
+    executor = build_executor(settings.runs)
+    job = build_enrich_media_job(settings.workloads, executor)
     resources = build_resources(settings)
     return dg.Definitions(
         assets=[
@@ -58,7 +60,7 @@ def build_defs(
         },
         # Backfills from the UI use Dagster's implicit job: without this each step would be a
         # process of its own, with its own downloads and worker pool.
-        executor=dg.in_process_executor,
+        executor=executor,
     )
 
 

@@ -13,8 +13,10 @@ ENRICH_MEDIA_JOB = "enrich_media_job"
 EnrichMediaJob = Any
 
 
-def build_enrich_media_job(workloads: Sequence[str]) -> EnrichMediaJob:
-    """All workloads over one batch of asset partitions, in one process.
+def build_enrich_media_job(
+    workloads: Sequence[str], executor: dg.ExecutorDefinition = dg.in_process_executor
+) -> EnrichMediaJob:
+    """All workloads over one batch of asset partitions.
 
     Retries: the run as a whole, at most twice; a systemic error sets the tag to 0 first.
     """
@@ -28,5 +30,5 @@ def build_enrich_media_job(workloads: Sequence[str]) -> EnrichMediaJob:
             # try are only known to the run that saw them.
             "dagster/retry_strategy": "ALL_STEPS",
         },
-        executor_def=dg.in_process_executor,
+        executor_def=executor,
     )

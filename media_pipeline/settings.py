@@ -9,7 +9,7 @@ here: clients, decisions, Dagster.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import (
@@ -196,6 +196,19 @@ class ModerationSettings(BaseModel):
     accelerators: int = Field(1, description="processes that use the GPU at a time")
 
 
+class RunSettings(BaseModel):
+    """How a run executes its steps."""
+
+    executor: Literal["in_process", "k8s_job"] = Field(
+        "in_process", description="k8s_job: a pod per workload, where K8sRunLauncher launches runs"
+    )
+    step_config: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description='k8s_job: workload -> dagster-k8s config, e.g. {"moderation":'
+        ' {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}}',
+    )
+
+
 class Settings(BaseSettings):
     """All settings. Unknown variables with our prefix are refused: a typo must not pass."""
 
@@ -210,6 +223,7 @@ class Settings(BaseSettings):
     batch: BatchSettings = Field(default_factory=BatchSettings)
     processing: ProcessingSettings = Field(default_factory=ProcessingSettings)
     moderation: ModerationSettings = Field(default_factory=ModerationSettings)
+    runs: RunSettings = Field(default_factory=RunSettings)
     workloads: tuple[Literal["text", "thumbnails", "ocr", "moderation"], ...] = Field(
         ("text", "thumbnails", "ocr", "moderation"),
         description="what media assets are enriched with; ocr needs text",

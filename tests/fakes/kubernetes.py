@@ -71,7 +71,7 @@ class LocalCluster:
         self.pods: dict[str, Pod] = {}
         self.refused: list[str] = []
         self.kubeconfig = directory / "kubeconfig"
-        self._environment = environment
+        self.environment = environment
         self._directory = directory
         self._fates: deque[dict[str, Any]] = deque()
         self._lock = threading.Lock()
@@ -232,7 +232,7 @@ class LocalCluster:
         with pod.log.open("wb") as log:
             pod.process = subprocess.Popen(
                 ["env", *command],  # looked for in the pod's PATH
-                env={"PATH": path, **given, **self._environment},
+                env={"PATH": path, **given, **self.environment},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 

@@ -4,25 +4,18 @@ Sensor, queue and K8sRunLauncher are real, and so is what the pod's command does
 Kubernetes API is played by `tests.fakes.kubernetes`, which runs the command as a process.
 """
 
-from collections import Counter
-from pathlib import Path
-
 import pytest
 import yaml
 
 from media_pipeline.cli.dagster_process import dagster_environment, running_dagster
-from media_pipeline.cli.producer import announce, upload
 from media_pipeline.cli.world import World
-from media_pipeline.contracts.asset_enriched import parse_asset_enriched
 from media_pipeline.local_stack.ports import free_port
 from media_pipeline.local_stack.stack import embedded_stack
-from tests.e2e.pipeline import ended, read_topic, wait_until
-from tests.fakes.kubernetes import NAMESPACE, LocalCluster
+from tests.e2e.pipeline import wait_until
+from tests.fakes.kubernetes import LocalCluster
+from tests.faults.kubernetes_runs import LIGHT, assert_enriched_once, ingest, production_instance
 
 pytestmark = pytest.mark.timeout(420)
-ROOT = Path(__file__).resolve().parents[2]
-#: Without OCR and moderation: launching is what is looked at.
-LIGHT = {"MEDIA_PIPELINE_WORKLOADS": '["text","thumbnails"]'}
 
 
 @pytest.fixture(scope="module")
@@ -39,37 +32,17 @@ def world(stack):
 @pytest.fixture(scope="module")
 def cluster(stack, tmp_path_factory):
     directory = tmp_path_factory.mktemp("cluster")
-    pod = {**dagster_environment(stack), **LIGHT}
-    with LocalCluster(pod, directory) as running:
+    with LocalCluster(LIGHT, directory) as running:
         yield running
         assert running.refused == []
 
 
 @pytest.fixture(scope="module")
 def dagster(stack, world, cluster, tmp_path_factory):
-    """The production instance, with the local cluster's address and a quick monitor."""
-    instance = yaml.safe_load((ROOT / "dagster_home" / "dagster.k8s.yaml").read_text())
-    launcher = instance["run_launcher"]["config"]
-    launcher |= {
-        "load_incluster_config": False,
-        "kubeconfig_file": str(cluster.kubeconfig),
-        "job_namespace": NAMESPACE,
-        "job_image": "registry.invalid/media-pipeline:test",
-    }
-    instance["run_monitoring"] |= {"poll_interval_seconds": 1, "start_timeout_seconds": 10}
-    file = tmp_path_factory.mktemp("instance") / "dagster.yaml"
-    file.write_text(yaml.safe_dump(instance))
-    with running_dagster(stack, free_port(), variables=LIGHT, instance=file) as api:
+    instance = production_instance(cluster, tmp_path_factory.mktemp("instance"))
+    with running_dagster(stack, free_port(), variables=LIGHT, instance=instance) as api:
+        cluster.environment |= dagster_environment(stack, api.url, instance)
         yield api
-
-
-def ingest(world, prefix: str, count: int = 3) -> list[str]:
-    names = [f"{prefix}-{number}" for number in range(count)]
-    announce(
-        world,
-        [upload(world, one, "a.txt", f"Note {one}.".encode(), "text/plain") for one in names],
-    )
-    return names
 
 
 def new_pod(cluster, known: set[str]):
@@ -87,14 +60,6 @@ def run_statuses(dagster, pods) -> list[str]:
     )["runsOrError"]["results"]
     statuses = {one["runId"]: one["status"] for one in found}
     return [statuses[one] for one in ids]
-
-
-def assert_enriched_once(world, names) -> None:
-    wait_until(lambda: ended(world, names), f"the end of {names}")
-    events = Counter()
-    for record in read_topic(world, world.settings.kafka.enriched_topic):
-        events[parse_asset_enriched(record.value)["asset_id"]] += 1
-    assert {name: events[name] for name in names} == dict.fromkeys(names, 1)
 
 
 def test_a_run_is_a_job_that_enriches(world, dagster, cluster):
