@@ -1,0 +1,74 @@
+{{- define "media.image" -}}
+{{ required "image.repository is required" .Values.image.repository }}@{{ required "image.digest is required: sha256:..." .Values.image.digest }}
+{{- end }}
+
+{{- define "media.labels" -}}
+app.kubernetes.io/name: media-pipeline
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{- end }}
+
+{{- define "media.selector" -}}
+app.kubernetes.io/name: media-pipeline
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "media.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "media.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* Variables of every long-lived container; secrets by name only. */}}
+{{- define "media.env" -}}
+envFrom:
+  - configMapRef: {name: media-pipeline-settings}
+  - secretRef: {name: {{ .Values.secrets.dagsterStorage }}}
+  - secretRef: {name: {{ .Values.secrets.pipeline }}}
+env:
+  - {name: DAGSTER_HOME, value: /opt/dagster/dagster_home}
+  - {name: DAGSTER_CURRENT_IMAGE, value: {{ include "media.image" . | quote }}}
+  - {name: MEDIA_PIPELINE_IMAGE_DIGEST, value: {{ .Values.image.digest | quote }}}
+{{- end }}
+
+{{- define "media.volumes" -}}
+volumes:
+  - name: instance
+    configMap: {name: media-pipeline-dagster-instance}
+  - name: scratch
+    emptyDir: {sizeLimit: 2Gi}
+{{- end }}
+
+{{- define "media.mounts" -}}
+volumeMounts:
+  - {name: instance, mountPath: /opt/dagster/dagster_home/dagster.yaml, subPath: dagster.yaml}
+  - {name: instance, mountPath: /opt/dagster/dagster_home/workspace.yaml, subPath: workspace.yaml}
+  - {name: scratch, mountPath: /tmp}
+{{- end }}
+
+{{/* dagster_home/dagster.k8s.yaml with the sizes of this installation. */}}
+{{- define "media.instance" -}}
+{{- $instance := .Files.Get "files/dagster.yaml" | fromYaml -}}
+{{- $_ := set $instance.concurrency.runs "max_concurrent_runs" (int .Values.runs.maxConcurrent) -}}
+{{- $_ := set $instance.concurrency.runs "tag_concurrency_limits" (list (dict "key" "media/lane" "value" "backfill" "limit" (int .Values.runs.backfillLimit))) -}}
+{{- $launcher := $instance.run_launcher.config -}}
+{{- $_ := set $launcher "env_secrets" (list .Values.secrets.dagsterStorage .Values.secrets.pipeline) -}}
+{{- $_ := set $launcher.run_k8s_config.container_config "resources" (dict "requests" (dict "cpu" .Values.runs.cpu "memory" .Values.runs.memory) "limits" (dict "memory" .Values.runs.memoryLimit)) -}}
+{{- $pod := $launcher.run_k8s_config.pod_spec_config -}}
+{{- $_ := set $pod "volumes" (list (dict "name" "scratch" "empty_dir" (dict "size_limit" .Values.runs.scratch))) -}}
+{{- if .Values.runs.nodeSelector }}{{ $_ := set $pod "node_selector" .Values.runs.nodeSelector }}{{ end -}}
+{{- if .Values.runs.tolerations }}{{ $_ := set $pod "tolerations" .Values.runs.tolerations }}{{ end -}}
+{{- if eq .Values.runs.executor "k8s_job" }}{{ $_ := set $pod "automount_service_account_token" true }}{{ end -}}
+{{ toYaml $instance }}
+{{- end }}
