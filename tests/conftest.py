@@ -18,13 +18,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{tier}: tier, set from the folder")
 
 
+#: What waits longest starts first; the rest fills the gaps.
+_FIRST = ("e2e", "faults", "integration")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     root = Path(__file__).parent
+    items.sort(key=lambda item: _weight(item.path.relative_to(root).parts[0]))
     for item in items:
         tier = item.path.relative_to(root).parts[0]
         if tier not in TIERS:
             raise pytest.UsageError(f"{item.path}: tests live below tests/<{'|'.join(TIERS)}>/")
         item.add_marker(tier)
+        # With several workers (make test) a file stays together, and so do those that share a
+        # running Dagster.
+        shared = "dagster" in getattr(item, "fixturenames", ()) and tier == "e2e"
+        item.add_marker(pytest.mark.xdist_group("pipeline" if shared else str(item.path)))
         if "stack" in getattr(item, "fixturenames", ()):
             if tier in ("unit", "architecture"):
                 raise pytest.UsageError(
@@ -32,6 +42,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                     " move it to tests/integration or tests/contract"
                 )
             item.add_marker("servers")
+
+
+def _weight(tier: str) -> int:
+    return _FIRST.index(tier) if tier in _FIRST else len(_FIRST)
 
 
 @pytest.fixture(scope="session")
