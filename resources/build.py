@@ -11,6 +11,8 @@ from typing import Any
 from media_pipeline.settings import Settings
 from resources.batch import BatchResource
 from resources.credentials import CredentialsResource, credential_source
+from resources.dead_letter_payloads import OffloadingEventSinkResource
+from resources.dead_letter_store import PostgrestDeadLetterStore
 from resources.event_log import (
     KAFKA_RESOURCE_FIELDS,
     EventSinkResource,
@@ -52,7 +54,11 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "object_store": object_store,
         "metadata_store": metadata_store,
         "event_source": EventSourceResource(credentials=credentials, **kafka),
-        "event_sink": EventSinkResource(credentials=credentials, **kafka),
+        "event_sink": OffloadingEventSinkResource(
+            sink=EventSinkResource(credentials=credentials, **kafka),
+            object_store=object_store,
+            dead_letter_topic=settings.kafka.dead_letter_topic,
+        ),
         "object_store_io_manager": ObjectStoreIOManager(
             object_store=object_store,
             batch=batch,
@@ -78,6 +84,17 @@ def build_metadata_store(settings: Settings) -> PostgrestMetadataStore:
     return PostgrestMetadataStore(
         client, page_rows=settings.ledger.page_rows, image_digest=settings.image_digest
     )
+
+
+def build_dead_letter_store(settings: Settings) -> PostgrestDeadLetterStore:
+    """The ledger's dead letters without Dagster."""
+    client = PostgrestClient(
+        settings.ledger.url,
+        credential_source(settings),
+        schema=settings.ledger.schema_name,
+        timeout_seconds=settings.ledger.timeout_seconds,
+    )
+    return PostgrestDeadLetterStore(client)
 
 
 def build_event_source(settings: Settings) -> KafkaEventSource:

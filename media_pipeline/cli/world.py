@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from media_pipeline.cli.accounting import Census
+from media_pipeline.domain.dead_letters import DeadLetterStore
 from media_pipeline.domain.ports import EventSink, EventSource, MetadataStore, ObjectStore
 from media_pipeline.settings import Settings
 from resources.build import (
+    build_dead_letter_store,
     build_event_sink,
     build_event_source,
     build_metadata_store,
@@ -29,6 +31,10 @@ class World:
     @cached_property
     def metadata_store(self) -> MetadataStore:
         return build_metadata_store(self.settings)
+
+    @cached_property
+    def dead_letter_store(self) -> DeadLetterStore:
+        return build_dead_letter_store(self.settings)
 
     @cached_property
     def event_source(self) -> EventSource:

@@ -119,7 +119,8 @@ def prove(
 
 
 def _end(version: Version, before: Picture, after: Picture) -> str:
-    then, now = before.rows.get(version, {}), after.rows.get(version, {})
+    nothing: Mapping[str, RowPicture] = {}
+    then, now = before.rows.get(version, nothing), after.rows.get(version, nothing)
     if not now:
         return "unfinished"
     if not _enriched(now):
@@ -142,7 +143,7 @@ def _duplicates(before: Picture, after: Picture) -> Iterable[str]:
     for asset_id, version in sorted(after.repeated):
         yield f"{asset_id} {version}: a kind has two rows"
     for version, kinds in before.rows.items():
-        gone = sorted(set(kinds) - set(after.rows.get(version, {})))
+        gone = sorted(set(kinds) - set(after.rows.get(version, ())))
         if gone:
             yield f"{version[0]} {version[1]}: rows of {', '.join(gone)} are gone"
     # Made of the same and called the same: it must lie in one place, whoever made it when.

@@ -1,8 +1,10 @@
 """The ledger in memory: the same choices, fences and idempotence as the SQL functions."""
 
 import copy
+import re
 import threading
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from media_pipeline.domain.identity import dead_letter_id
@@ -51,6 +53,7 @@ class FakeMetadataStore:
             for arrival in arrivals:
                 asset, record = arrival.asset, arrival.record
                 key = (asset.asset_id, asset.content_version)
+                self._reopen(key, arrival)
                 first = key not in self.rows
                 if first:
                     self.rows[key] = Row(copy.deepcopy(arrival), len(self.rows))
@@ -62,6 +65,14 @@ class FakeMetadataStore:
                 answers.append(Registration(*key, new, others, same, status))
             return answers
 
+    def _reopen(self, key, arrival):
+        row = self.rows.get(key)
+        replay = _header(arrival.record, "replay.id")
+        if row is None or replay is None or row.status != "dead_lettered":
+            return
+        if _header(row.arrival.record, "replay.id") != replay:
+            row.arrival, row.status, row.attempts = copy.deepcopy(arrival), "registered", 0
+
     def reject(self, messages, pipeline_version):
         with self._lock:
             new = 0
@@ -70,7 +81,7 @@ class FakeMetadataStore:
                 dlq_id = dead_letter_id(record.coordinates, "", message.stage, message.code)
                 if dlq_id not in self.letters:
                     new += 1
-                    self.letters[dlq_id] = {"state": "open", "asset": None, "attempts": 1}
+                    self._keep_letter(dlq_id, record, message, None, 1, None)
                     self._send_letter(
                         dlq_id, record, message.stage, message.code, message.message, {}
                     )
@@ -135,29 +146,39 @@ class FakeMetadataStore:
             if result.event:
                 self.outbox.setdefault(result.event.event_id, result.event)
             for letter in self.letters.values():
-                if letter["asset"] == key and letter["state"] == "open":
+                if letter["asset"] == key and letter["state"] in ("open", "validated"):
                     letter["state"] = "replayed"
+                    _note(letter, "enriched")
         elif result.verdict.status == "dead_lettered" and result.dead_letter:
-            letter = result.dead_letter
-            known = self.letters.get(letter.dlq_id)
-            self.letters[letter.dlq_id] = {
-                "state": "open",
-                "asset": key,
-                "attempts": row.attempts,
-            }
-            if known is None:
-                extra = {"asset_id": key[0], "content_version": key[1], "run_id": run_id}
-                self._send_letter(
-                    letter.dlq_id,
-                    row.arrival.record,
-                    letter.stage,
-                    letter.code,
-                    letter.message,
-                    extra,
-                    row.attempts,
-                    pipeline_version,
-                )
+            letter, record = result.dead_letter, row.arrival.record
+            self._keep_letter(letter.dlq_id, record, letter, key, row.attempts, run_id)
+            extra = {"asset_id": key[0], "content_version": key[1], "run_id": run_id}
+            self._send_letter(
+                letter.dlq_id,
+                self.letters[letter.dlq_id]["record"],
+                letter.stage,
+                letter.code,
+                letter.message,
+                extra,
+                row.attempts,
+                pipeline_version,
+            )
         return Recorded(*key, accepted=True, reason="ok")
+
+    def _keep_letter(self, dlq_id, record, reason, asset, attempts, run_id):
+        """A failure met again updates its letter, which keeps its first record."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        known = self.letters.get(dlq_id)
+        letter = self.letters[dlq_id] = {
+            "state": "open", "replay_count": 0, "history": [], "first": now, "record": record,
+            **(known or {}), "asset": asset, "attempts": attempts, "stage": reason.stage,
+            "code": reason.code, "message": reason.message, "last": now, "run_id": run_id,
+        }  # fmt: skip
+        letter["state"] = "discarded" if letter["state"] == "discarded" else "open"
+        count = _header(record, "replay.count") or "0"
+        count = int(count) if re.fullmatch("[0-9]{1,6}", count) else 0
+        letter["replay_count"] = max(letter["replay_count"], count)
+        _note(letter, "buried again" if known else "buried")
 
     def _send_letter(
         self, dlq_id, record, stage, code, message, extra, attempts=1, pipeline_version="0"
@@ -179,12 +200,14 @@ class FakeMetadataStore:
             "first_failed_at": "2026-01-01T00:00:00.000Z",
             "last_failed_at": "2026-01-01T00:00:00.000Z",
             "image.digest": "unknown",
-            "replay.count": "0",
+            "replay.count": str(self.letters[dlq_id]["replay_count"]),
         }
         packed = [(name, value.encode()) for name, value in headers.items()]
         packed += [(f"orig.header.{name}", value) for name, value in record.headers]
-        event = OutgoingEvent(dlq_id, DLQ, record.key, record.value, tuple(packed))
-        self.outbox.setdefault(dlq_id, event)
+        count = self.letters[dlq_id]["replay_count"]
+        event_id = f"{dlq_id}#{count}" if count else dlq_id
+        event = OutgoingEvent(event_id, DLQ, record.key, record.value, tuple(packed))
+        self.outbox.setdefault(event_id, event)
 
     def unpublished(self, limit):
         with self._lock:
@@ -243,3 +266,13 @@ class FakeMetadataStore:
         return LedgerCounts(by_status, rejected, len(self.unpublished(10**9)))
 
     def probe(self) -> None: ...
+
+
+def _header(record, name):
+    return dict(record.headers).get(name, b"").decode("utf-8", "replace") or None
+
+
+def _note(letter, what):
+    entry = {"what": what, "state": letter["state"], "replay_count": letter["replay_count"]}
+    run_id = letter["run_id"] if what != "enriched" else None
+    letter["history"].append({"at": letter["last"], "run_id": run_id, **entry})

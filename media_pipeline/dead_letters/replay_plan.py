@@ -1,0 +1,75 @@
+"""Which dead letters a replay sends, which it leaves and why, and what it sends. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from media_pipeline.domain.dead_letters import Letter
+from media_pipeline.domain.media_asset import MessageRecord
+from media_pipeline.domain.ports import OutgoingEvent
+
+#: A message that came back so often will come back again: the cause is not mended.
+REPLAY_GUARD = 3
+REPLAY_ID = "replay.id"
+REPLAY_COUNT = "replay.count"
+_OWN_HEADERS = (REPLAY_ID, REPLAY_COUNT)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRules:
+    """What the operator allows beyond the usual."""
+
+    beyond_guard: bool = False
+    superseded: bool = False
+    again: bool = False
+
+
+def reason_to_leave(letter: Letter, rules: ReplayRules) -> str | None:
+    """Why this letter is not sent; None when it is."""
+    if letter.state in ("replayed", "discarded") and not rules.again:
+        return letter.state
+    if letter.replay_count >= REPLAY_GUARD and not rules.beyond_guard:
+        return "loop guard"
+    if letter.superseded and not rules.superseded:
+        return "superseded"
+    return None
+
+
+#: Reason -> what the operator may do about it.
+REMEDIES = {
+    "replayed": "done before; --again sends it once more",
+    "discarded": "given up by somebody; --again sends it all the same",
+    "loop guard": f"failed after {REPLAY_GUARD} replays: mend the cause, then --beyond-guard",
+    "superseded": "a newer version is enriched; --superseded sends the old one all the same",
+    "same version": "another letter of this content version is sent already",
+    "done before": "stands in the journal of an earlier replay",
+}
+
+
+def replay_event(
+    letter: Letter, record: MessageRecord, replay_id: str, topic: str
+) -> OutgoingEvent:
+    """The original record again: same key, same bytes, same headers, and which replay it is."""
+    headers = [(name, value) for name, value in record.headers if name not in _OWN_HEADERS]
+    return OutgoingEvent(
+        event_id=f"{replay_id}/{letter.dlq_id}",
+        topic=topic,
+        key=record.key,
+        payload=record.value,
+        headers=(
+            *headers,
+            (REPLAY_ID, replay_id.encode()),
+            (REPLAY_COUNT, str(letter.replay_count + 1).encode()),
+        ),
+    )
+
+
+def paused(value: object) -> bool:
+    """Whether the value of the pause flag means that the intake stands still.
+
+    Read with tolerance: the flag may be a plain boolean or a document that says so.
+    """
+    if isinstance(value, dict):
+        said = [value[name] for name in ("paused", "active", "on", "state") if name in value]
+        return any(map(paused, said))
+    return value is True or (isinstance(value, str) and value.lower() in ("paused", "on", "true"))

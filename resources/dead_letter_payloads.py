@@ -1,0 +1,46 @@
+"""Large dead letters: their bytes go to the object store, the event carries a pointer.
+
+Without this a message just below the broker's limit would, with the reason added to its
+headers, be above it: its dead letter could never be published, and nothing behind it.
+"""
+# No postponed annotations: Dagster reads ResourceDependency from the real ones.
+
+from collections.abc import Sequence
+
+import dagster as dg
+from pydantic import Field
+
+from media_pipeline.contracts.dead_letter import offload
+from media_pipeline.domain.ports import EventSink, ObjectStore, OutgoingEvent
+
+
+class OffloadingEventSink:
+    """`EventSink` before another one; only events of the dead-letter topic are looked at."""
+
+    def __init__(self, sink: EventSink, object_store: ObjectStore, dead_letter_topic: str) -> None:
+        self._sink = sink
+        self._object_store = object_store
+        self._topic = dead_letter_topic
+
+    def publish(self, events: Sequence[OutgoingEvent]) -> None:
+        """Payloads first, then the events: a pointer never leads nowhere."""
+        self._sink.publish([self._small(event) for event in events])
+
+    def _small(self, event: OutgoingEvent) -> OutgoingEvent:
+        moved = offload(event) if event.topic == self._topic else None
+        if moved is None:
+            return event
+        small, pointer = moved
+        self._object_store.put(pointer.object_key, event.payload or b"", "application/octet-stream")
+        return small
+
+
+class OffloadingEventSinkResource(dg.ConfigurableResource[EventSink]):
+    """`EventSink` for the outbox relay, with room for dead letters of any size."""
+
+    sink: dg.ResourceDependency[EventSink]
+    object_store: dg.ResourceDependency[ObjectStore]
+    dead_letter_topic: str = Field(description="Topic whose large payloads are stored apart.")
+
+    def create_resource(self, context: dg.InitResourceContext) -> OffloadingEventSink:
+        return OffloadingEventSink(self.sink, self.object_store, self.dead_letter_topic)
