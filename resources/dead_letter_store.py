@@ -82,6 +82,7 @@ class PostgrestDeadLetterStore:
                 row["asset_id"],
                 row["content_version"],
                 row["status"],
+                row["fence"],
                 tuple(_derivative(one) for one in row["derivatives"]),
             )
             for page in _pages(versions, _PAGE)

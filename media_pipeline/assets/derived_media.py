@@ -34,15 +34,19 @@ _DESCRIPTIONS: Mapping[str, str] = {
 _DEADLINES = {"text": "text_deadline_seconds", "thumbnails": "thumbnail_deadline_seconds"}
 
 
-def build_derived_media_asset(kind: str, settings: Settings) -> dg.AssetsDefinition:
-    """The Dagster asset of one workload: `kind` is `text` or `thumbnails`."""
-    params = params_from(kind, settings.processing.model_dump())
-    workload = Workload(
+def build_workload(kind: str, settings: Settings) -> Workload:
+    """What is done with each file: `kind` is `text` or `thumbnails`."""
+    return Workload(
         kind=kind,
         fingerprint=workload_fingerprint(kind, settings),
-        params=params,
+        params=params_from(kind, settings.processing.model_dump()),
         deadline_seconds=getattr(settings.processing, _DEADLINES[kind]),
     )
+
+
+def build_derived_media_asset(kind: str, settings: Settings) -> dg.AssetsDefinition:
+    """The Dagster asset of one workload: `kind` is `text` or `thumbnails`."""
+    workload = build_workload(kind, settings)
     fetch_threads = settings.object_store.transfer_threads
 
     @dg.asset(

@@ -214,7 +214,7 @@ def build_moderation_asset(settings: Settings) -> dg.AssetsDefinition:
         worker_pool: dg.ResourceParam[Pool],
     ) -> Outcomes:
         with systemic_errors_stop_retries(context.instance, context.run.run_id):
-            work = _ready_work(settings, manifest, object_store)
+            work = ready_work(settings, manifest, object_store)
         claims = claim_batch(context, batch, metadata_store)
         return process_staged_batch(
             work, claims, fetch=source_media.fetch, pool=worker_pool, fetch_threads=fetch_threads
@@ -223,9 +223,10 @@ def build_moderation_asset(settings: Settings) -> dg.AssetsDefinition:
     return moderation
 
 
-def _ready_work(
+def ready_work(
     settings: Settings, manifest: ModelManifest | None, store: ObjectStore
 ) -> ModerationWork:
+    """The work with its model on local disk; SystemicError `model_missing` without one."""
     if manifest is None:
         raise SystemicError(
             "moderation has no model: the registry names none.",

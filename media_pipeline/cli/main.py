@@ -10,6 +10,7 @@ from rich.console import Console
 from media_pipeline import __version__
 from media_pipeline.cli import (
     demo,
+    dlq_commands,
     media_commands,
     model_commands,
     stack_commands,
@@ -31,7 +32,9 @@ def version() -> None:
     print(__version__)
 
 
-for family in (stack_commands, demo, media_commands, model_commands, stale_command):
+for family in (
+    stack_commands, demo, media_commands, model_commands, stale_command, dlq_commands,
+):  # fmt: skip
     family.register(app)
 
 

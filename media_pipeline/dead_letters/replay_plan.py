@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from media_pipeline.domain.dead_letters import Letter
@@ -44,6 +45,21 @@ REMEDIES = {
     "same version": "another letter of this content version is sent already",
     "done before": "stands in the journal of an earlier replay",
 }
+
+
+def chosen(
+    letters: Iterable[Letter], rules: ReplayRules, done_before: Collection[str] = ()
+) -> Iterator[tuple[Letter, str | None]]:
+    """Each letter with the reason why it is left, or None; a content version goes once."""
+    versions: set[tuple[str, str | None]] = set()
+    for letter in letters:
+        reason = "done before" if letter.dlq_id in done_before else reason_to_leave(letter, rules)
+        if reason is None and letter.asset_id is not None:
+            version = (letter.asset_id, letter.content_version)
+            if version in versions:
+                reason = "same version"
+            versions.add(version)
+        yield letter, reason
 
 
 def replay_event(

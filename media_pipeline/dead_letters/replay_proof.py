@@ -140,19 +140,19 @@ def _enriched(rows: Mapping[str, RowPicture]) -> bool:
 
 
 def _duplicates(before: Picture, after: Picture) -> Iterable[str]:
-    for asset_id, version in sorted(after.repeated):
-        yield f"{asset_id} {version}: a kind has two rows"
+    for twice in sorted(after.repeated):
+        yield f"{' '.join(twice)}: a kind has two rows"
     for version, kinds in before.rows.items():
         gone = sorted(set(kinds) - set(after.rows.get(version, ())))
         if gone:
-            yield f"{version[0]} {version[1]}: rows of {', '.join(gone)} are gone"
+            yield f"{' '.join(version)}: rows of {', '.join(gone)} are gone"
     # Made of the same and called the same: it must lie in one place, whoever made it when.
     places: dict[bytes, bytes] = {}
     for seen in (before, after):
-        for (asset_id, content_version), kinds in seen.rows.items():
+        for version, kinds in seen.rows.items():
             for kind, row in kinds.items():
                 if places.setdefault(row.identity, row.places) != row.places:
-                    yield f"{asset_id} {content_version}: {kind} is stored under two object keys"
+                    yield f"{' '.join(version)}: {kind} is stored under two object keys"
 
 
 def _picture_of(row: Derivative) -> RowPicture:

@@ -142,11 +142,15 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class VersionState:
-    """How one content version stands in the ledger, with all of its rows."""
+    """How one content version stands in the ledger, with all of its rows.
+
+    `fence` is that of the last recorded outcome: it rises with each run that ends.
+    """
 
     asset_id: str
     content_version: str
     status: str
+    fence: int = 0
     derivatives: tuple[Derivative, ...] = ()
 
     @property

@@ -73,6 +73,7 @@ class FakeDeadLetterStore:
             VersionState(
                 *key,
                 self.ledger.rows[key].status,
+                self.ledger.rows[key].recorded_fence or 0,
                 tuple(d for _, d in sorted(self.ledger.rows[key].derivatives.items())),
             )
             for key in sorted(set(versions))

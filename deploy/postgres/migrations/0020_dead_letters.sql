@@ -367,11 +367,11 @@ begin
 end
 $$;
 
--- Status and derivatives of exactly these content versions: [{asset_id, content_version}].
+-- Status, fence of the last outcome and derivatives of exactly these content versions: [{asset_id, content_version}].
 create function version_states(versions jsonb)
-returns table (asset_id text, content_version text, status text, derivatives jsonb)
+returns table (asset_id text, content_version text, status text, fence bigint, derivatives jsonb)
 language sql stable security definer set search_path = media, pg_temp as $$
-    select m.asset_id, m.content_version, m.status, coalesce((
+    select m.asset_id, m.content_version, m.status, coalesce(m.recorded_fence, 0), coalesce((
         select jsonb_agg(jsonb_build_object(
             'asset_id', d.asset_id, 'content_version', d.content_version, 'fence', d.fence,
             'kind', d.kind, 'fingerprint', d.fingerprint, 'outcome', d.outcome,

@@ -208,6 +208,8 @@ def test_success_settles_the_letter(stores, name):
 def test_a_replayed_message_runs_again_and_ends_enriched(stores, name):
     ledger, store = stores
     dlq_id = bury(ledger, name)
+    (before,) = store.versions([(name, VERSION)])
+    assert (before.status, before.ended, before.fence > 0) == ("dead_lettered", True, True)
     answer = arrive(ledger, name, record=replayed(store, dlq_id))
     assert (answer.status, answer.same_message, answer.first_seen) == ("registered", True, False)
     store.act(action(), only(store, dlq_id))
@@ -217,6 +219,7 @@ def test_a_replayed_message_runs_again_and_ends_enriched(stores, name):
     assert only(store, dlq_id)[0].state == "replayed"
     (state,) = store.versions([(name, VERSION), ("nobody", "1")])
     assert (state.status, state.ended) == ("complete", True)
+    assert state.fence > before.fence
     assert [row.code for row in state.derivatives] == [Code.OK]
     assert state.derivatives[0].artifacts[0].object_key == f"derived/{name}"
 
