@@ -249,11 +249,11 @@ class ReplayJob:
             }  # fmt: skip
             print(json.dumps(document))
         else:
-            print(f"{sent} messages were sent as replay {self.action.action_id}")
+            print(f"sent {sent} as replay {self.action.action_id}")
             if proof is not None:
                 print(proof.summary())
             if expected:
-                print(f"{refused} messages were refused by the contract again (new dead letters)")
+                print(f"{refused} of {expected} that the contract refuses are dead letters again")
             if not complete:
                 print("interrupted: the same command sends the rest")
             if proof is not None and not ended:
@@ -265,9 +265,9 @@ class ReplayJob:
 
 def _partly(error: MediaPipelineError, sent: int) -> MediaPipelineError:
     """The same error, saying how far it came."""
-    what = f"{sent} messages were sent before this" if sent else "nothing was sent"
     return type(error)(
-        f"{error.message} ({what}.)",
+        f"{error.message} {sent} messages were sent before this; of the portion that failed some"
+        " may be out.",
         remedy=f"{error.remedy} Then the same command again: what was sent is recognised.",
         code=error.code,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from media_pipeline.dead_letters.grouping import Group, error_fingerprint
@@ -17,24 +16,30 @@ _HEX_WIDTH = 16
 
 
 def print_groups(console: Console, groups: Sequence[Group]) -> None:
-    """One line per cause."""
+    """A block per cause; ids stand alone on their lines, whatever the width, to be copied."""
     if not groups:
         console.print("no dead letters")
         return
     total = sum(group.count for group in groups)
-    table = Table(title=f"{total} dead letters, {len(groups)} causes")
-    for column in ("fingerprint", "count", "stage / code", "example", "first / last seen", "ids"):
-        table.add_column(column, overflow="fold")
+    say(console, f"{_many(total, 'dead letter')}, {_many(len(groups), 'cause')}")
     for group in groups:
-        table.add_row(
-            group.fingerprint,
-            "\n".join(f"{number} {state}" for state, number in sorted(group.states.items())),
-            Text(printable(f"{group.stage}\n{group.code}")),
-            Text(printable(group.example[:300])),
-            f"{group.first_seen}\n{group.last_seen}",
-            "\n".join(group.samples),
-        )
-    console.print(table)
+        states = ", ".join(f"{number} {state}" for state, number in sorted(group.states.items()))
+        say(console, f"\nfingerprint {group.fingerprint}: {states}; {group.stage} / {group.code}")
+        say(console, f"  first {group.first_seen}, last {group.last_seen}")
+        say(console, f"  for example: {group.example[:300]}")
+        for dlq_id in group.samples:
+            say(console, f"  {dlq_id}")
+        if group.count > len(group.samples):
+            say(console, f"  ... and {group.count - len(group.samples)} more")
+
+
+def say(console: Console, text: str) -> None:
+    """One line as it is: no markup, no wrapping, no control characters."""
+    console.print(Text(printable(text)), soft_wrap=True)
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def print_letter(
@@ -44,36 +49,35 @@ def print_letter(
     versions: Sequence[VersionState],
 ) -> None:
     """Reason, history, original record, and how the media asset stands now."""
-
-    def say(text: str) -> None:
-        console.print(Text(printable(text)), soft_wrap=True)
-
-    say(f"dead letter {letter.dlq_id}")
-    say(f"  fingerprint {error_fingerprint(letter)}, state {letter.state}")
-    say(f"  {letter.stage} / {letter.code} ({letter.error_class}): {letter.message}")
-    say(f"  media asset {letter.asset_id or '-'} {letter.content_version or ''}")
-    say(f"  attempts {letter.attempts}, replays {letter.replay_count}, run {letter.run_id or '-'}")
-    say(f"  failed first {letter.first_failed_at}, last {letter.last_failed_at}")
+    say(console, f"dead letter {letter.dlq_id}")
+    say(console, f"  fingerprint {error_fingerprint(letter)}, state {letter.state}")
+    say(console, f"  {letter.stage} / {letter.code} ({letter.error_class}): {letter.message}")
+    say(console, f"  media asset {letter.asset_id or '-'} {letter.content_version or ''}")
+    say(
+        console,
+        f"  attempts {letter.attempts}, replays {letter.replay_count}, run {letter.run_id or '-'}",
+    )
+    say(console, f"  failed first {letter.first_failed_at}, last {letter.last_failed_at}")
     if letter.superseded:
-        say("  superseded: a newer content version is enriched")
+        say(console, "  superseded: a newer content version is enriched")
     for version in versions:
         ends = ", ".join(f"{row.kind} {row.code}" for row in version.derivatives)
-        say(f"in the ledger: {version.status}; {ends or 'no rows'}")
+        say(console, f"in the ledger: {version.status}; {ends or 'no rows'}")
     if history:
-        say("history")
+        say(console, "history")
     for entry in history:
         by = f" by {entry.who}@{entry.host}" if entry.who else ""
         why = f": {entry.reason}" if entry.reason else ""
         run = f" in run {entry.run_id}" if entry.run_id else ""
-        say(f"  {entry.at} {entry.what} -> {entry.state}{by}{run}{why}")
+        say(console, f"  {entry.at} {entry.what} -> {entry.state}{by}{run}{why}")
     if letter.record is not None:
         record = letter.record
-        say(f"original record {record.coordinates}, timestamp {record.timestamp_ms} ms")
-        say(f"  key {shown_bytes(record.key)}")
+        say(console, f"original record {record.coordinates}, timestamp {record.timestamp_ms} ms")
+        say(console, f"  key {shown_bytes(record.key)}")
         for name, value in record.headers:
-            say(f"  header {name} = {shown_bytes(value)}")
-        say(f"  value, {letter.record_bytes} bytes:")
-        say(shown_bytes(record.value))
+            say(console, f"  header {name} = {shown_bytes(value)}")
+        say(console, f"  value, {letter.record_bytes} bytes:")
+        say(console, shown_bytes(record.value))
 
 
 def shown_bytes(data: bytes | None) -> str:

@@ -261,7 +261,7 @@ def open_source(source: str, from_file: Path | None = None) -> Opened:
         world.dead_letter_store.pause()
         ledger, said = world.dead_letter_store, "the ledger answers"
     except (TransientError, SystemicError) as error:
-        said = f"the ledger cannot be used: {error.message}"
+        said = f"the ledger cannot be used ({error.message.rstrip('.')})"
     found: LetterSource
     if from_file is not None:
         file = FileSource(from_file)

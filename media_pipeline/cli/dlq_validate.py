@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from media_pipeline.cli.dlq_options import (
     Assets,
@@ -30,7 +28,7 @@ from media_pipeline.cli.dlq_options import (
     letter_filter,
     operator,
 )
-from media_pipeline.cli.dlq_shown import printable
+from media_pipeline.cli.dlq_shown import say
 from media_pipeline.domain.dead_letters import LetterAction
 
 if TYPE_CHECKING:
@@ -151,11 +149,9 @@ def _contract(letter: Letter, settings: Settings) -> MediaAsset | str:
 
 
 def _print(listed: list[dict[str, str]], total: int) -> None:
-    table = Table()
-    for column in ("id", "media asset", "now", "reason"):
-        table.add_column(column, overflow="fold")
+    console = Console()
     for row in listed:
-        table.add_row(*(Text(printable(cell)) for cell in row.values()))
-    Console().print(table)
+        reason = f"\n        {row['reason']}" if row["reason"] else ""
+        say(console, f"{row['verdict']:7} {row['dlq_id']} {row['asset_id']}{reason}")
     if total > len(listed):
         print(f"... and {total - len(listed)} more; --json lists all")

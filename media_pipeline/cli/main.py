@@ -6,6 +6,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from media_pipeline import __version__
 from media_pipeline.cli import (
@@ -43,7 +44,9 @@ def main() -> None:
     try:
         app()
     except MediaPipelineError as error:
-        Console(stderr=True).print(f"[red]error[/red] {error}", highlight=False, markup=True)
+        # Escaped: the code stands in brackets, and messages may quote what strangers wrote.
+        said = f"[red]error[/red] {escape(str(error))}"
+        Console(stderr=True).print(said, highlight=False, soft_wrap=True)
         sys.exit(2)
 
 

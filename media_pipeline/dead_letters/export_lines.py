@@ -65,7 +65,7 @@ def read_lines(lines: Iterable[bytes], name: str) -> Iterator[Letter]:
     `letter_line` and `end_line` did not write. Letters before that line have been handed out:
     read a file to its end once before acting on it.
     """
-    count, ended = 0, False
+    count, number, ended = 0, 0, False
     for number, line in enumerate(lines, 1):
         document = _document(line, name, number)
         if ended:
@@ -82,7 +82,9 @@ def read_lines(lines: Iterable[bytes], name: str) -> Iterator[Letter]:
             yield _letter(document, name, number)
             count += 1
     if not ended:
-        raise _refused(name, count + 1, "the file ends here, without its last line: it was cut off")
+        raise _refused(
+            name, number + 1, "the file ends here, without its last line: it was cut off"
+        )
 
 
 def csv_head() -> str:

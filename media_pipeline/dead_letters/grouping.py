@@ -13,7 +13,8 @@ _SAMPLES = 3
 #: What differs from one media asset to the next though the cause is one. Order matters.
 _MASKS = (
     (re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`"), "<text>"),
-    (re.compile(r"\S*\w/\S*\w"), "<path>"),
+    # Names of uploads have blanks in them: up to what looks like the end of a file name.
+    (re.compile(r"\S*\w/(?:[^\s.]*(?: [^\s/.]+){0,6} [^\s/]*\.[a-z0-9]{2,5}\b|\S*\w)"), "<path>"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<id>"),
     (re.compile(r"\b(?:0x)?(?=[0-9a-f]*[0-9])(?=[0-9a-f]*[a-f])[0-9a-f]{8,}\b"), "<digest>"),
     (re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9:.]+(?:z|[+-][0-9:]+)?"), "<time>"),

@@ -138,6 +138,7 @@ class FakeMetadataStore:
         if row.recorded_fence == result.fence and row.status != "retry":
             return Recorded(*key, accepted=True, reason="ok")
         row.recorded_fence = result.fence
+        done_before = row.status in ("complete", "partial")
         row.status = result.verdict.status
         row.size_bytes = result.size_bytes
         for derivative in result.derivatives:
@@ -146,7 +147,8 @@ class FakeMetadataStore:
             if result.event:
                 self.outbox.setdefault(result.event.event_id, result.event)
             for letter in self.letters.values():
-                if letter["asset"] == key and letter["state"] in ("open", "validated"):
+                waits = ("open", "validated") if done_before else ("open", "validated", "replayed")
+                if letter["asset"] == key and letter["state"] in waits:
                     letter["state"] = "replayed"
                     _note(letter, "enriched")
         elif result.verdict.status == "dead_lettered" and result.dead_letter:

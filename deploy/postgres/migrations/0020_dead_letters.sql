@@ -68,7 +68,7 @@ begin
     elsif new.last_failed_at is distinct from old.last_failed_at then
         insert into dead_letter_history (dlq_id, what, state, replay_count, run_id)
         values (new.dlq_id, 'buried again', new.state, new.replay_count, new.run_id);
-    elsif new.state is distinct from old.state
+    elsif new.state is distinct from old.state and new.state = 'replayed'
             and coalesce(current_setting('media.dead_letter_action', true), '') = '' then
         insert into dead_letter_history (dlq_id, what, state, replay_count)
         values (new.dlq_id, 'enriched', new.state, new.replay_count);
@@ -78,6 +78,24 @@ end
 $$;
 create trigger note_dead_letter after insert or update on dead_letter
     for each row execute function note_dead_letter();
+
+-- A replayed letter whose media asset has ended well: its history says so. Only what has failed
+-- before is looked at, so the usual batch pays nothing.
+create function note_enriched() returns trigger
+language plpgsql security definer set search_path = media, pg_temp as $$
+begin
+    insert into dead_letter_history (dlq_id, what, state, replay_count, run_id)
+    select l.dlq_id, 'enriched', l.state, l.replay_count, new.run_id
+    from dead_letter l
+    where (l.asset_id, l.content_version) = (new.asset_id, new.content_version)
+        and l.state = 'replayed';
+    return null;
+end
+$$;
+create trigger note_enriched after update on media_asset for each row
+    when (new.first_failed_at is not null and new.status in ('complete', 'partial')
+        and old.status not in ('complete', 'partial'))
+    execute function note_enriched();
 
 -- Value of a header in the form [[name, base64], ...]; bytes that are no ASCII come escaped.
 create function header_text(headers jsonb, wanted text) returns text

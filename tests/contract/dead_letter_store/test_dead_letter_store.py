@@ -216,7 +216,9 @@ def test_a_replayed_message_runs_again_and_ends_enriched(stores, name):
     (claim,) = ledger.claim("look", "look", [name])
     assert (claim.attempts, claim.previous_status) == (1, "registered")
     run(ledger, name, run_id="after")
+    run(ledger, name, run_id="a backfill")
     assert only(store, dlq_id)[0].state == "replayed"
+    assert [one.what for one in store.history(dlq_id)] == ["buried", "replay", "enriched"]
     (state,) = store.versions([(name, VERSION), ("nobody", "1")])
     assert (state.status, state.ended) == ("complete", True)
     assert state.fence > before.fence
