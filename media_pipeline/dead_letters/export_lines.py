@@ -82,9 +82,7 @@ def read_lines(lines: Iterable[bytes], name: str) -> Iterator[Letter]:
             yield _letter(document, name, number)
             count += 1
     if not ended:
-        raise _refused(
-            name, number + 1, "the file ends here, without its last line: it was cut off"
-        )
+        raise _refused(name, number + 1, "the file ends without its last line: it was cut off")
 
 
 def csv_head() -> str:
