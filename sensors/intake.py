@@ -97,7 +97,8 @@ def sort_arrivals(
 
 def _must_run(known: Registration) -> bool:
     """New content runs. A message that was registered before runs again only when it is the
-    very same record and unfinished: then an earlier tick died before it launched anything."""
+    very same record and unfinished: then an earlier tick died before it launched anything, or
+    it is a replay, for which the ledger has just opened the dead-lettered row again."""
     return known.first_seen or (known.same_message and not known.finished)
 
 

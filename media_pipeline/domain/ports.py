@@ -92,8 +92,9 @@ class Registration:
     """What the ledger knew of an arrival.
 
     `first_seen`: this (asset, content version) was new. `asset_known`: another content
-    version of the asset existed before. `same_message`: the row was made by the very
-    same Kafka record (a tick that is repeated after a crash). `status` is the row's.
+    version of the asset existed before. `same_message`: the row was made, or opened again
+    for a replay, by the very same Kafka record (now, or by a tick that died). `status` is the
+    row's.
     """
 
     asset_id: str
