@@ -302,9 +302,13 @@ language sql stable security definer set search_path = media, pg_temp as $$
                 on n.asset_id = m.asset_id and n.sequence > m.sequence
             where (m.asset_id, m.content_version) = (l.asset_id, l.content_version)
                 and n.status in ('complete', 'partial'))
-    from dead_letter l
-    where (ids is null or l.dlq_id = any(ids))
-        and (wanted -> 'states' is null or wanted -> 'states' ? l.state)
+    from (
+        -- Two branches, of which one is never executed: each has its index.
+        select * from dead_letter where ids is not null and dlq_id = any(ids)
+        union all
+        select * from dead_letter where ids is null
+    ) as l
+    where (wanted -> 'states' is null or wanted -> 'states' ? l.state)
         and (wanted -> 'codes' is null or wanted -> 'codes' ? l.code)
         and (wanted -> 'stages' is null or wanted -> 'stages' ? l.stage)
         and (wanted -> 'assets' is null or wanted -> 'assets' ? l.asset_id)
