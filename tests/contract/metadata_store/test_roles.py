@@ -6,7 +6,10 @@ import pytest
 import requests
 
 REAL_URL = os.environ.get("POSTGREST_URL")
-TABLES = ("media_asset", "derivative", "outbox", "dead_letter")
+TABLES = (
+    "media_asset", "derivative", "outbox", "dead_letter", "dead_letter_action",
+    "dead_letter_history", "lease",
+)  # fmt: skip
 
 
 @pytest.fixture(params=["stand-in", *(["postgrest"] if REAL_URL else [])])
