@@ -50,7 +50,7 @@ Fingerprints = Annotated[
 ]
 States = Annotated[
     list[StateChoice] | None,
-    typer.Option("--state", help="Default: open and validated. The topic knows no states."),
+    typer.Option("--state", help="Default: open and validated. Without the ledger all are open."),
 ]
 Since = Annotated[
     str | None, typer.Option(help="Last failure at or after: 2026-01-31T12:00Z, or 90m, 2h, 7d.")

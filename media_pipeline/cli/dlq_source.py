@@ -87,11 +87,22 @@ class LedgerSource:
 
 
 class TopicSource:
-    """`media.processing.dlq` alone; of a letter told more than once the newest record counts."""
+    """`media.processing.dlq`; of a letter told more than once the newest record counts.
+
+    The topic knows no states: where there is a ledger, they are the ledger's.
+    """
 
     name = "topic"
 
-    def __init__(self, events: EventSource, objects: ObjectStore, topic: str, why: str) -> None:
+    def __init__(
+        self,
+        events: EventSource,
+        objects: ObjectStore,
+        topic: str,
+        why: str,
+        ledger: DeadLetterStore | None = None,
+    ) -> None:
+        self._ledger = ledger
         self._events = events
         self._objects = objects
         self._topic = topic
@@ -103,23 +114,40 @@ class TopicSource:
         """In the order of the topic, which is read twice: once to find the newest records."""
         newest: dict[str, tuple[int, int]] = {}
         self.foreign = []
-        for record, dead in self._dead_letters(note_foreign=True):
-            newest[dead.headers["dlq.id"]] = (record.partition, record.offset)
-        for record, dead in self._dead_letters(note_foreign=False):
-            if newest.get(dead.headers["dlq.id"]) != (record.partition, record.offset):
-                continue
-            letter = letter_of(dead)
-            if meant(letter, wanted):
-                kept = self._original(dead) if records else None
-                yield replace(letter, record=kept)
+        for record, letter, _ in self._dead_letters(note_foreign=True):
+            newest[letter.dlq_id] = (record.partition, record.offset)
+        current = (
+            (letter, dead)
+            for record, letter, dead in self._dead_letters(note_foreign=False)
+            if newest.get(letter.dlq_id) == (record.partition, record.offset)
+        )
+        for page in in_pages(current):
+            for letter, (_, dead) in zip(
+                self._today([letter for letter, _ in page]), page, strict=True
+            ):
+                if meant(letter, wanted):
+                    yield replace(letter, record=self._original(dead) if records else None)
 
-    def _dead_letters(self, *, note_foreign: bool) -> Iterator[tuple[MessageRecord, DeadLetter]]:
+    def _today(self, page: list[Letter]) -> list[Letter]:
+        """What the ledger says of these, where there is one and it knows them."""
+        if self._ledger is None:
+            return page
+        known = LetterFilter(ids=frozenset(letter.dlq_id for letter in page))
+        found = {one.dlq_id: one for one in self._ledger.letters(known, None, len(page))}
+        return [found.get(letter.dlq_id, letter) for letter in page]
+
+    def _dead_letters(
+        self, *, note_foreign: bool
+    ) -> Iterator[tuple[MessageRecord, Letter, DeadLetter]]:
         for record in read_to_end(self._events, self._topic):
             try:
-                yield record, read_dead_letter(record)
+                dead = read_dead_letter(record)
+                letter = letter_of(dead)
             except ValueError as error:
                 if note_foreign:
                     self.foreign.append(str(error))
+            else:
+                yield record, letter, dead
 
     def _original(self, dead: DeadLetter) -> MessageRecord:
         pointer = payload_pointer(dead)
@@ -269,7 +297,7 @@ def open_source(source: str, from_file: Path | None = None) -> Opened:
     elif source == "topic" or (source == "auto" and ledger is None):
         why = "asked for" if source == "topic" else said
         topic = world.settings.kafka.dead_letter_topic
-        found = TopicSource(world.event_source, world.object_store, topic, why)
+        found = TopicSource(world.event_source, world.object_store, topic, why, ledger)
     else:
         if ledger is None:
             raise SystemicError(

@@ -111,11 +111,31 @@ def test_the_topic_tells_a_letter_once_and_the_newest_record_counts(worlds):
 def test_records_that_are_no_dead_letters_are_told(worlds):
     bury(worlds.ledger, "a")
     worlds.publish()
-    worlds.events.publish([OutgoingEvent("x", DLQ, b"k", b"stranger")])
+    ((record,),) = [log for log in worlds.events.topics[DLQ] if log]
+    pointless = (*record.headers, ("dlq.payload", b"nonsense"))
+    worlds.events.publish(
+        [
+            OutgoingEvent("x", DLQ, b"k", b"stranger"),
+            OutgoingEvent("y", DLQ, b"k", None, pointless),
+        ]
+    )
     source = worlds.from_topic()
     assert len(ids(source.letters(ALL, records=False))) == 1
-    assert len(source.foreign) == 1
+    assert len(source.foreign) == 2
     assert "is no dead letter" in source.foreign[0]
+    assert "dlq.payload cannot be read" in source.foreign[1]
+
+
+def test_the_topic_beside_the_ledger_has_the_ledgers_states(worlds):
+    done, still_open = bury(worlds.ledger, "a"), bury(worlds.ledger, "b")
+    worlds.publish()
+    run(worlds.ledger, "a")
+    source = TopicSource(worlds.events, worlds.objects, DLQ, "test", worlds.store)
+    states = {one.dlq_id: one.state for one in source.letters(ALL, records=True)}
+    assert states == {done: "replayed", still_open: "open"}
+    assert ids(source.letters(LetterFilter(states=("open",)), records=False)) == {still_open}
+    stranger = TopicSource(worlds.events, worlds.objects, DLQ, "test", Worlds().store)
+    assert len(ids(stranger.letters(ALL, records=False))) == 2, "unknown to the ledger, still there"
 
 
 def test_a_payload_that_was_changed_in_the_store_is_refused(worlds):
