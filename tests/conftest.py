@@ -22,13 +22,6 @@ def pytest_configure(config: pytest.Config) -> None:
 _FIRST = ("e2e", "faults", "integration")
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """With several workers (make test) a file stays together, and so do those that share a
-    running Dagster. Here, because xdist reads the marks before items can be modified."""
-    shared = "dagster" in getattr(item, "fixturenames", ()) and item.path.parent.name == "e2e"
-    item.add_marker(pytest.mark.xdist_group("pipeline" if shared else item.path.stem))
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     root = Path(__file__).parent
     items.sort(key=lambda item: _weight(item.path.relative_to(root).parts[0]))
