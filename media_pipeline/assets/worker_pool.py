@@ -39,7 +39,9 @@ class WorkerPoolResource(dg.ConfigurableResource[WorkerPool]):
         with WorkerPool(self.workers or None, limits, lane_sizes=lanes) as pool:
             yield pool
             if context.log:
+                pool.close()  # workers tell their memory as they end
                 context.log.info("worker pool: %s; cage: %s", dict(pool.stats), dict(pool.cage))
+                context.log.info("throughput: %s", json.dumps(pool.usage.summary()))
                 for part, what in pool.cage.items():
                     if what.startswith("not confined"):
                         context.log.warning("decoders reach %s: %s", part, what)

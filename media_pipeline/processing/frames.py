@@ -16,7 +16,7 @@ from media_pipeline.processing.media_type import MediaType
 from media_pipeline.processing.pdf import open_pdf, page_pixels
 from media_pipeline.processing.results import UnreadableMediaError, ended, types_of
 
-VERSION = "1"
+VERSION = "2"
 FRAMES = "frames.bin"
 #: Decoded at most this large: a model sees a few hundred pixels of it.
 _DECODE_SIDE = 1024
@@ -77,14 +77,15 @@ def frame_bytes(picture: Any, rules: FrameRules) -> bytes:
 def _pdf_pages(data: bytes, rules: FrameRules) -> list[tuple[str, Any]]:
     from PIL import Image
 
-    found = []
+    found, failed = [], None
     with open_pdf(data) as document:
         for index in range(min(document.page_count, rules.max_pdf_pages)):
             try:
                 width, height, samples = page_pixels(document, index, 2 * rules.resize)
-            except (RuntimeError, ValueError):
+            except UnreadableMediaError as error:
+                failed = failed or error
                 continue  # one broken page is no reason not to look at the others
             found.append((f"page {index + 1}", Image.frombytes("RGB", (width, height), samples)))
     if not found:
-        raise UnreadableMediaError(Code.INVALID, "no page can be rendered")
+        raise failed or UnreadableMediaError(Code.INVALID, "no page can be rendered")
     return found

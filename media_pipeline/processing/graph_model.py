@@ -49,6 +49,18 @@ class GraphModel(nn.Module):
         for index, (_, inputs, _, _) in enumerate(self._nodes):
             self._last_use.update(dict.fromkeys(inputs, index))
 
+        fresh = {out for kind, _, out, _ in self._nodes if kind in ("conv", "add", "relu")}
+        # Values that nobody reads again may be overwritten: half the traffic of a step.
+        self._in_place = {
+            index
+            for index, (kind, inputs, _, _) in enumerate(self._nodes)
+            if kind in ("relu", "add")
+            and inputs[0] in fresh
+            and inputs.count(inputs[0]) == 1
+            and self._last_use[inputs[0]] == index
+            and inputs[0] != output
+        }
+
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """Scores: batch x labels, float32."""
         values = {INPUT: pictures}
@@ -57,23 +69,25 @@ class GraphModel(nn.Module):
             for name in inputs:
                 if self._last_use[name] == index and name != INPUT:
                     values.pop(name, None)
-            values[output] = self._run_node(kind, given, more)
+            values[output] = self._run_node(kind, given, more, index in self._in_place)
         return values[self._output]
 
     def _weight(self, name: str) -> torch.Tensor:
         found: torch.Tensor = getattr(self, self._names[name])
         return found
 
-    def _run_node(self, kind: str, given: list[torch.Tensor], more: dict[str, Any]) -> torch.Tensor:
+    def _run_node(
+        self, kind: str, given: list[torch.Tensor], more: dict[str, Any], in_place: bool
+    ) -> torch.Tensor:
         value = given[0]
         if kind == "conv":
             padded, padding = _padding(value, more["pads"], 0.0)
             weight, bias = self._weight(more["weight"]), self._weight(more["bias"])
             return functional.conv2d(padded, weight, bias, more["strides"], padding)
         if kind == "relu":
-            return functional.relu(value)
+            return functional.relu(value, inplace=in_place)
         if kind == "add":
-            return value + given[1]
+            return value.add_(given[1]) if in_place else value + given[1]
         if kind == "max_pool":
             padded, padding = _padding(value, more["pads"], float("-inf"))
             return functional.max_pool2d(padded, more["kernel"], more["strides"], padding)

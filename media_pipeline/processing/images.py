@@ -11,10 +11,13 @@ from functools import cache
 from typing import Any
 
 from media_pipeline.domain.outcome import Code
-from media_pipeline.processing.results import UnreadableMediaError
+from media_pipeline.processing.results import UnreadableMediaError, decoding
 
 #: Only these decoders: EPS, for example, would start Ghostscript.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF", "HEIF")
+#: The decoder's own scaling brings a JPEG down to this many times the size wanted, the filter
+#: does the rest. At 2 photos cost a third more, below 1.5 lettering suffers (SSIM < 0.98).
+REDUCING_GAP = 1.5
 
 
 def decode_image(data: bytes, side: int, max_pixels: int) -> tuple[Any, dict[str, object]]:
@@ -25,46 +28,35 @@ def decode_image(data: bytes, side: int, max_pixels: int) -> tuple[Any, dict[str
     from PIL import Image, UnidentifiedImageError
 
     _register_heif()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), decoding("the image is broken"):
         warnings.simplefilter("ignore")  # Pillow warns of bombs; the guard below decides
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
-            width, height = image.size
-            if width * height > max_pixels:
-                raise UnreadableMediaError(
-                    Code.TOO_LARGE,
-                    f"{width} x {height} pixels, the limit is {max_pixels}",
-                )
-            facts: dict[str, object] = {
-                "width": width,
-                "height": height,
-                "format": image.format,
-                "mode": image.mode,
-            }
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1:
-                facts["frames"] = frames
-            profile = image.info.get("icc_profile")
-            # `reducing_gap` and the decoder's own scaling: 4-5 times faster on large JPEGs.
-            image = _eight_bits(image)
-            image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2)
-            image = _upright(image)
-            return _in_srgb(image, profile), facts
         except UnidentifiedImageError as error:
             raise UnreadableMediaError(Code.INVALID, "not a readable image") from error
         except Image.DecompressionBombError as error:
             raise UnreadableMediaError(Code.TOO_LARGE, str(error)) from error
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            TypeError,
-            IndexError,
-            EOFError,
-            KeyError,
-        ) as error:
-            # What Pillow's decoders raise for broken files.
-            raise UnreadableMediaError(Code.INVALID, f"the image is broken: {error}") from error
+        facts = _facts(image, max_pixels)
+        profile = image.info.get("icc_profile")
+        image = _eight_bits(image)
+        image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
+        return _in_srgb(_upright(image), profile), facts
+
+
+def _facts(image: Any, max_pixels: int) -> dict[str, object]:
+    """Of an image that was opened and not decoded yet."""
+    width, height = image.size
+    if width * height > max_pixels:
+        raise UnreadableMediaError(
+            Code.TOO_LARGE, f"{width} x {height} pixels, the limit is {max_pixels}"
+        )
+    facts: dict[str, object] = {
+        "width": width, "height": height, "format": image.format, "mode": image.mode,
+    }  # fmt: skip
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        facts["frames"] = frames
+    return facts
 
 
 def _eight_bits(image: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import islice
 from typing import Any
 
 #: Fewer letters say nothing; more than the sample change nothing.
@@ -14,7 +15,8 @@ _MIN_PROBABILITY = 0.5
 def guess_language(text: str) -> dict[str, object] | None:
     """`{"code": ISO 639-1, "probability": 0..1}`, or None where the text does not tell."""
     sample = text[:_SAMPLE]
-    if sum(letter.isalpha() for letter in sample) < _MIN_LETTERS:
+    letters = (letter for letter in sample if letter.isalpha())
+    if len(list(islice(letters, _MIN_LETTERS))) < _MIN_LETTERS:
         return None
     code, probability = _identifier().classify(sample)
     if probability < _MIN_PROBABILITY:

@@ -15,7 +15,7 @@ from typing import Any
 
 from media_pipeline.domain.outcome import Code
 from media_pipeline.processing.media_type import OFFICE_BASE
-from media_pipeline.processing.results import UnreadableMediaError
+from media_pipeline.processing.results import UnreadableMediaError, decoding
 
 _MAX_ENTRIES = 20_000
 _MAX_UNPACKED = 512 * 1024 * 1024
@@ -45,19 +45,8 @@ def read_office(data: bytes, mime: str, max_characters: int) -> OfficeDocument:
         raise UnreadableMediaError(Code.UNSUPPORTED, f"no reader for {mime}")
     _require_sane(data)
     reader = {"wordprocessingml": _word, "presentationml": _slides, "spreadsheetml": _sheets}
-    from lxml import etree
-    from openpyxl.utils.exceptions import InvalidFileException
-
-    try:
+    with decoding("the document is broken"):
         return reader[mime.removeprefix(OFFICE_BASE).split(".")[0]](data, max_characters)
-    except (
-        zipfile.BadZipFile, etree.LxmlError, InvalidFileException, KeyError, ValueError,
-        AttributeError, TypeError, IndexError, OSError, EOFError, NotImplementedError,
-        RecursionError, AssertionError,
-    ) as error:  # fmt: skip
-        # What the three readers raise for archives that are not what they claim.
-        what = f"{type(error).__name__}: {str(error)[:200]}"
-        raise UnreadableMediaError(Code.INVALID, f"the document is broken: {what}") from error
 
 
 def _require_sane(data: bytes) -> None:

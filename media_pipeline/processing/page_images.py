@@ -91,14 +91,10 @@ def _from_pdf(
             if number > document.page_count:
                 continue
             dpi = limits.dpi
-            try:
+            image = render_grey(document, number - 1, dpi, limits.max_pixels)
+            if _line_height(image) < _SMALL_PRINT_LINE:
+                dpi = limits.small_print_dpi
                 image = render_grey(document, number - 1, dpi, limits.max_pixels)
-                if _line_height(image) < _SMALL_PRINT_LINE:
-                    dpi = limits.small_print_dpi
-                    image = render_grey(document, number - 1, dpi, limits.max_pixels)
-            except (RuntimeError, ValueError) as error:
-                message = f"page {number} cannot be rendered: {error}"
-                raise UnreadableMediaError(Code.INVALID, message) from error
             if _has_ink(image):
                 made.append((number, dpi, image))
     return made

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from media_pipeline.domain.outcome import Code
-from media_pipeline.processing.results import UnreadableMediaError
+from media_pipeline.processing.results import UnreadableMediaError, decoding
 
 #: Scans: fewer characters than this and images over at least this share of the page.
 FEW_CHARACTERS = 20
@@ -15,8 +17,11 @@ SCAN_COVERAGE = 0.5
 LITTLE_TEXT = 100
 #: Garbled: at least this share of replacement, private-use or control characters.
 GARBLED_SHARE = 0.2
-_PRIVATE_USE = range(0xE000, 0xF900)
 _REPLACEMENT = "\ufffd"
+_FACT_LENGTH = 300
+
+#: ((x0, y0, x1, y1) in points, text)
+Block = tuple[tuple[float, ...], str]
 
 
 @contextmanager
@@ -26,12 +31,10 @@ def open_pdf(data: bytes) -> Iterator[Any]:
 
     pymupdf.TOOLS.mupdf_display_errors(False)
     pymupdf.TOOLS.mupdf_display_warnings(False)
-    try:
+    with decoding("not a readable PDF"):
         # The file type is given: left to guess, it would open other formats too.
         document = pymupdf.open(stream=data, filetype="pdf")
         pages = 0 if document.needs_pass else document.page_count
-    except (pymupdf.FileDataError, RuntimeError, ValueError) as error:
-        raise UnreadableMediaError(Code.INVALID, f"not a readable PDF: {error}") from error
     try:
         if document.needs_pass:
             raise UnreadableMediaError(Code.ENCRYPTED, "the PDF needs a password")
@@ -42,35 +45,64 @@ def open_pdf(data: bytes) -> Iterator[Any]:
         document.close()
 
 
-def page_blocks(page: Any) -> list[tuple[tuple[float, float, float, float], str]]:
-    """Text blocks in reading order: ((x0, y0, x1, y1) in points, text).
+@decoding("the page cannot be read")
+def read_page(document: Any, index: int) -> tuple[str, list[Block]]:
+    """Class and blocks in reading order of a page (from 0).
 
     Blocks and not words or dictionaries: those cost 3 to 14 times as much.
     """
-    return [
-        (tuple(round(edge, 1) for edge in block[:4]), block[4])
+    page = document[index]
+    blocks = [
+        (tuple(round(edge, 1) if math.isfinite(edge) else 0.0 for edge in block[:4]), block[4])
         for block in page.get_text("blocks", sort=True)
         if block[6] == 0 and block[4].strip()
     ]
+    return _page_class(page, "".join(text for _, text in blocks)), blocks
 
 
-def page_class(page: Any, text: str) -> str:
+@decoding("the document's facts cannot be read")
+def pdf_metadata(document: Any) -> dict[str, object]:
+    """What the document says of itself, where it says anything."""
+    found = document.metadata or {}
+    picked = {
+        "title": found.get("title"),
+        "author": found.get("author"),
+        "created": found.get("creationDate"),
+        "modified": found.get("modDate"),
+        "encryption": found.get("encryption"),
+        "embedded_files": document.embfile_count() or None,
+    }
+    return {
+        name: value[:_FACT_LENGTH] if isinstance(value, str) else value
+        for name, value in picked.items()
+        if value
+    }
+
+
+def _page_class(page: Any, text: str) -> str:
     """text, little, scan, garbled or blank: which pages want OCR."""
     visible = "".join(text.split())
     if len(visible) < FEW_CHARACTERS:
-        if image_coverage(page) >= SCAN_COVERAGE:
+        if _image_coverage(page) >= SCAN_COVERAGE:
             return "scan"
         return "little" if visible else "blank"
-    odd = sum(
-        letter == _REPLACEMENT or ord(letter) in _PRIVATE_USE or not letter.isprintable()
-        for letter in visible
-    )
-    if odd >= len(visible) * GARBLED_SHARE:
+    if _odd_letters(visible) >= len(visible) * GARBLED_SHARE:
         return "garbled"
     return "little" if len(visible) < LITTLE_TEXT else "text"
 
 
-def image_coverage(page: Any) -> float:
+def _odd_letters(text: str) -> int:
+    """How many are replacement, private-use or control characters; the last two do not print.
+
+    Asked of the whole text first: a look at each letter costs as much as reading the page.
+    """
+    odd = text.count(_REPLACEMENT)
+    if not text.isprintable():
+        odd += sum(count for letter, count in Counter(text).items() if not letter.isprintable())
+    return odd
+
+
+def _image_coverage(page: Any) -> float:
     """Share of the page (0..1) that images cover; overlaps count twice, capped at 1."""
     area = abs(page.rect.width * page.rect.height)
     if not area:
@@ -84,6 +116,7 @@ def image_coverage(page: Any) -> float:
     return float(min(1.0, covered / area))
 
 
+@decoding("the page cannot be rendered")
 def page_pixels(document: Any, index: int, longest_side: int) -> tuple[int, int, bytes]:
     """(width, height, RGB bytes) of a page (from 0), its longest side about `longest_side`.
 
@@ -98,6 +131,7 @@ def page_pixels(document: Any, index: int, longest_side: int) -> tuple[int, int,
     return pixels.width, pixels.height, pixels.samples
 
 
+@decoding("the page cannot be rendered")
 def render_grey(document: Any, index: int, dpi: int, max_pixels: int) -> Any:
     """A page (from 0) as a grey Pillow image at `dpi`, or less where it would be too large."""
     import pymupdf

@@ -23,8 +23,8 @@ from media_pipeline.processing.json_artifact import packed_json
 from media_pipeline.processing.language import guess_language
 from media_pipeline.processing.media_type import MediaType
 from media_pipeline.processing.office import read_office
-from media_pipeline.processing.pdf import open_pdf, page_blocks, page_class
-from media_pipeline.processing.results import UnreadableMediaError, ended, types_of
+from media_pipeline.processing.pdf import open_pdf, pdf_metadata, read_page
+from media_pipeline.processing.results import UnreadableMediaError, decoding, ended, types_of
 
 VERSION = "2"
 #: Page classes whose text is a picture, or rubbish.
@@ -50,11 +50,11 @@ def extract_text(data: bytes, media_type: MediaType, limits: TextLimits) -> Proc
             return _from_pdf(data, media_type, limits)
         if media_type.family == "office":
             return _from_office(data, media_type, limits)
+        if media_type.family in ("text", "html"):
+            read = _from_html if media_type.family == "html" else _from_plain
+            return read(_decode(data), media_type, limits)
     except UnreadableMediaError as error:
         return ended(error.code, str(error), media_type)
-    if media_type.family in ("text", "html"):
-        read = _from_html if media_type.family == "html" else _from_plain
-        return read(_decode(data), media_type, limits)
     if media_type.family == "image":
         return ended(Code.NOT_APPLICABLE, "an image has no text layer", media_type)
     return ended(Code.UNSUPPORTED, f"no reader for {media_type.mime}", media_type)
@@ -63,26 +63,31 @@ def extract_text(data: bytes, media_type: MediaType, limits: TextLimits) -> Proc
 def _from_pdf(data: bytes, media_type: MediaType, limits: TextLimits) -> ProcessorResult:
     pages: list[dict[str, Any]] = []
     characters, truncated, broken = 0, False, 0
+    failed: UnreadableMediaError | None = None
     with open_pdf(data) as document:
-        metadata = _pdf_metadata(document)
+        metadata = pdf_metadata(document)
         for number in range(min(document.page_count, limits.max_pages)):
             try:
-                page = document[number]
-                blocks = page_blocks(page)
-                kind = page_class(page, "".join(text for _, text in blocks))
-            except (RuntimeError, ValueError):
+                kind, blocks = read_page(document, number)
+            except UnreadableMediaError as error:
                 # One broken page is no reason to lose the others.
                 broken += 1
+                failed = failed or error
                 continue
-            characters += sum(len(text) for _, text in blocks)
-            if characters > limits.max_characters:
-                truncated = True
-                break
-            listed = [{"bbox": box, "text": text} for box, text in blocks]
+            listed = []
+            for box, text in blocks:
+                characters += len(text)
+                truncated = characters > limits.max_characters
+                if truncated:
+                    break
+                listed.append({"bbox": box, "text": text})
             pages.append({"number": number + 1, "class": kind, "blocks": listed})
+            if truncated:
+                break
         total = document.page_count
-    if not pages:
-        return ended(Code.INVALID, f"none of {total} pages could be read", media_type)
+    if not pages and failed:
+        message = f"none of {total} pages could be read; the first: {failed}"
+        raise UnreadableMediaError(failed.code, message)
     truncated = truncated or total > limits.max_pages
     unread = [page["number"] for page in pages if page["class"] in WANTS_OCR]
     more: dict[str, object] = {
@@ -92,22 +97,6 @@ def _from_pdf(data: bytes, media_type: MediaType, limits: TextLimits) -> Process
         **metadata,
     }
     return _result(pages, media_type, metadata, truncated, more)
-
-
-def _pdf_metadata(document: Any) -> dict[str, object]:
-    found = document.metadata or {}
-    picked = {
-        "title": found.get("title"),
-        "author": found.get("author"),
-        "created": found.get("creationDate"),
-        "modified": found.get("modDate"),
-        "embedded_files": document.embfile_count() or None,
-    }
-    return {
-        name: value[:_TITLE_LENGTH] if isinstance(value, str) else value
-        for name, value in picked.items()
-        if value
-    }
 
 
 def _from_office(data: bytes, media_type: MediaType, limits: TextLimits) -> ProcessorResult:
@@ -137,12 +126,9 @@ def _from_plain(
 
 def _from_html(markup: str, media_type: MediaType, limits: TextLimits) -> ProcessorResult:
     parser = _Visible()
-    try:
+    with decoding("the HTML cannot be parsed"):
         parser.feed(markup)
         parser.close()
-    except (AssertionError, RecursionError) as error:
-        # The standard parser asserts on some malformed declarations.
-        return ended(Code.INVALID, f"the HTML cannot be parsed: {error}", media_type)
     return _from_plain(parser.text(), media_type, limits, parser.title.strip()[:_TITLE_LENGTH])
 
 

@@ -16,7 +16,7 @@ from media_pipeline.processing.media_type import MediaType
 from media_pipeline.processing.pdf import open_pdf, page_pixels
 from media_pipeline.processing.results import UnreadableMediaError, ended, types_of
 
-VERSION = "2"
+VERSION = "3"
 METHOD = 2
 PREVIEW_SIDE = 64
 PREVIEW_QUALITY = 60
@@ -61,15 +61,11 @@ def _pdf_page(data: bytes, longest_side: int) -> tuple[Any, dict[str, object]]:
     from PIL import Image
 
     with open_pdf(data) as document:
-        try:
-            width, height, samples = page_pixels(document, 0, longest_side)
-        except (RuntimeError, ValueError) as error:
-            raise UnreadableMediaError(
-                Code.INVALID, f"the first page cannot be rendered: {error}"
-            ) from error
+        width, height, samples = page_pixels(document, 0, longest_side)
+        on_paper = document[0].rect
         facts: dict[str, object] = {
-            "width": round(document[0].rect.width),
-            "height": round(document[0].rect.height),
+            "width": round(on_paper.width),
+            "height": round(on_paper.height),
             "format": "PDF",
         }
     return Image.frombytes("RGB", (width, height), samples), facts

@@ -23,6 +23,7 @@ from media_pipeline.domain.outcome import Code, ProcessorResult
 from media_pipeline.workers import wire
 from media_pipeline.workers.lanes import LANES, LaneName
 from media_pipeline.workers.limits import WorkerLimits
+from media_pipeline.workers.usage import Usage
 from media_pipeline.workers.worker_process import WorkerProcess, Zygote
 
 CRASH_TRIES = 3
@@ -66,6 +67,7 @@ class _Busy:
     worker: WorkerProcess
     task: Task
     tries: int
+    started: float
     deadline: float
     ended: ProcessorResult | None = None  # decided by the pool: timeout, memory
     peak_bytes: int = 0  # the most memory that was seen in use
@@ -74,7 +76,8 @@ class _Busy:
 class WorkerPool:
     """Use as a context manager; one `run` at a time.
 
-    `stats` counts what happened. `cage` tells what workers are confined by, once one runs.
+    `stats` counts what happened, `usage` what it took. `cage` tells what workers are confined
+    by, once one runs.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class WorkerPool:
         self.size = size or available_cpus()
         self._lane_sizes = dict(lane_sizes or {})
         self.stats: Counter[str] = Counter()
+        self.usage = Usage()
         self._limits = limits or WorkerLimits()
         self._zygote = Zygote(self._limits, processors, tempfile.gettempdir())
         self._idle: dict[LaneName, list[WorkerProcess]] = {name: [] for name in LANES}
@@ -105,10 +109,9 @@ class WorkerPool:
 
     def close(self) -> None:
         """Kill every worker and the zygote; safe to call twice."""
-        for idle in self._idle.values():
-            for worker in idle:
-                worker.kill()
-            idle.clear()
+        for lane, idle in self._idle.items():
+            while idle:
+                self._end(idle.pop(), lane)
         self._zygote.close()
 
     def run(self, tasks: Iterable[Task | None]) -> Iterator[TaskDone]:
@@ -117,7 +120,7 @@ class WorkerPool:
         None instead of a task means: none now, ask again after the next result.
         """
         source = _Source(tasks)
-        with selectors.DefaultSelector() as selector:
+        with self.usage.running(), selectors.DefaultSelector() as selector:
             try:
                 while True:
                     while len(selector.get_map()) < self.size:
@@ -155,14 +158,19 @@ class WorkerPool:
             else:
                 with task.content.open("rb") as file:
                     wire.send_task(worker.sock, header, file.fileno())
-        busy = _Busy(worker, task, tries, time.monotonic() + task.deadline_seconds)
+        now = time.monotonic()
+        busy = _Busy(worker, task, tries, now, now + task.deadline_seconds)
         selector.register(worker.sock, selectors.EVENT_READ, busy)
 
     def _release_special(self) -> None:
         """Models and programs take memory that the next step has a better use for."""
         for name, idle in self._idle.items():
             while name != "decode" and idle:
-                idle.pop().kill()
+                self._end(idle.pop(), name)
+
+    def _end(self, worker: WorkerProcess, lane: LaneName) -> None:
+        self.usage.held(lane, worker.peak_bytes())
+        worker.kill()
 
     def _has_place(self, selector: selectors.BaseSelector, task: Task) -> bool:
         limit = self._lane_sizes.get(task.lane, self.size)
@@ -220,16 +228,18 @@ class WorkerPool:
         else:
             self.stats["workers_killed"] += 1
         worker.served += 1
+        self.usage.held(task.lane, busy.peak_bytes)
         if alive and worker.served < self._limits.recycle_tasks:
             self._idle[task.lane].append(worker)
         else:
-            worker.kill()
+            self._end(worker, task.lane)
         if result is None and busy.tries < CRASH_TRIES:
             return None
         if result is None:
             message = f"the decoder died {busy.tries} times on this file"
             result = ProcessorResult(Code.CRASH, message)
         self.stats[str(result.code)] += 1
+        self.usage.done(task.kind, time.monotonic() - busy.started)
         return TaskDone(task.task_id, result)
 
 

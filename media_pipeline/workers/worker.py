@@ -7,8 +7,10 @@ import resource
 import signal
 import socket
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from media_pipeline.domain.outcome import Code, ProcessorResult
 from media_pipeline.workers import wire
@@ -17,6 +19,7 @@ from media_pipeline.workers.limits import WorkerLimits, allow_cpu, confine
 
 #: kind, bytes, declared type, parameters -> result. Memory and CPU limits are in force.
 Process = Callable[[str, bytes, str | None, Mapping[str, object]], ProcessorResult]
+_MESSAGE_LENGTH = 300
 
 
 def serve(
@@ -39,6 +42,7 @@ def serve(
     os.environ["TMPDIR"] = str(scratch)
     os.environ["OMP_THREAD_LIMIT"] = "1"  # also of programs: workers are as many as CPUs
     tempfile.tempdir = str(scratch)
+    _silence()
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # it may wait for a program of its own
     confine(limits, lane, parent, scratch)
@@ -54,20 +58,39 @@ def serve(
         os._exit(0)
 
 
+def _silence() -> None:
+    """What decoders print is the uploader's to choose, and as much of it as they like."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
+
+
 def _answer(
-    task: Mapping[str, object], blobs: list[bytes], descriptor: int | None, process: Process
+    task: Mapping[str, Any], blobs: list[bytes], descriptor: int | None, process: Process
 ) -> ProcessorResult:
-    """Run one task; running out of memory is an outcome, and the worker lives on."""
+    """Run one task; running out of memory is an outcome, and the worker lives on.
+
+    So is an exception that no processor foresaw: it is named and, being the file's or the
+    code's doing, never tried again.
+    """
     try:
         data = blobs[0] if descriptor is None else _read(descriptor)
-        declared = task["declared_type"]
-        params = task["params"]
-        if not isinstance(params, dict):
-            raise TypeError("params is no object")
-        return process(str(task["kind"]), data, None if declared is None else str(declared), params)
+        return process(task["kind"], data, task["declared_type"], task["params"])
     except MemoryError:
         soft, _ = resource.getrlimit(resource.RLIMIT_AS)
         return ProcessorResult(Code.MEMORY, f"needs more than {soft} bytes of memory")
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is this file's end
+        return ProcessorResult(Code.CRASH, _told(error))
+
+
+def _told(error: Exception) -> str:
+    """Exception and the innermost place in our own code, for whoever mends it."""
+    frames = traceback.extract_tb(error.__traceback__)  # the first is `_answer`
+    ours = [frame for frame in frames[1:] if "media_pipeline" in frame.filename]
+    last = (ours or frames)[-1]
+    what = " ".join(str(error).split())[:_MESSAGE_LENGTH]
+    return f"{type(error).__name__}: {what} ({Path(last.filename).name}:{last.lineno})"
 
 
 def _read(descriptor: int) -> bytes:

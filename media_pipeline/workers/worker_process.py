@@ -43,6 +43,15 @@ class WorkerProcess:
         self.sock.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
+    def peak_bytes(self) -> int:
+        """The most memory that the worker itself ever held; 0 when it has ended."""
+        try:
+            lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        except OSError:
+            return 0
+        found = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+        return int(found[0]) * 1024 if found else 0
+
     def resident_bytes(self) -> int:
         """Memory in use by the worker and the programs that it has started."""
         return _resident(self.pid)

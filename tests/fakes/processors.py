@@ -90,6 +90,9 @@ def process(kind, data, declared_type, params):  # one line per way to fail
             "dagster": "dagster" in sys.modules,
         }
         return ProcessorResult(Code.OK, attributes=seen)
+    if kind == "shout":
+        os.write(1, b"shouted")
+        os.write(2, b"shouted")
     if kind == "slow":
         time.sleep(float(text))
     big = Artifact("big", "x", b"x" * int(params.get("bytes", 0)))

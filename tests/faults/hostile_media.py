@@ -16,8 +16,14 @@ MIB = 1024 * 1024
 
 
 def hostile_files() -> dict[str, bytes]:
-    """The whole corpus; a few seconds of work."""
-    return {name.removeprefix("_"): make() for name, make in sorted(_MAKERS.items())}
+    """The whole corpus; some seconds of work."""
+    from tests.faults import hostile_documents, hostile_pdfs, hostile_pictures
+
+    makers = {name.removeprefix("_"): make for name, make in _MAKERS.items()}
+    for more in (hostile_documents, hostile_pdfs, hostile_pictures):
+        makers |= {f"{more.__name__.rpartition('_')[2]}/{name}": make
+                   for name, make in more.MAKERS.items()}  # fmt: skip
+    return {name: make() for name, make in sorted(makers.items())}
 
 
 def pdf(objects: list[bytes], root: int = 1) -> bytes:

@@ -83,6 +83,19 @@ def test_a_crash_is_tried_again_on_a_fresh_worker(task):
         assert pool.stats["worker_deaths"] == 1
 
 
+def test_an_exception_that_nobody_foresaw_is_named_and_not_tried_again(pool, task):
+    result = outcomes(pool, [task("bug", "raise")])["bug"]
+    assert result.code is Code.CRASH
+    assert "RuntimeError: a bug in a processor (processors.py:" in result.message
+    assert (pool.stats["workers_started"], pool.stats["worker_deaths"]) == (1, 0)
+
+
+def test_what_decoders_print_reaches_no_log(pool, task, capfd):
+    assert outcomes(pool, [task("loud", "shout")])["loud"].code is Code.OK
+    pool.close()
+    assert "shouted" not in "".join(capfd.readouterr())
+
+
 def test_a_slow_file_delays_nobody(pool, task):
     tasks = [task("slow", "slow", "30", deadline=1.5), *[task(f"f-{i}") for i in range(20)]]
     order = [one.task_id for one in pool.run(tasks)]
@@ -184,6 +197,16 @@ def test_programs_of_a_worker_count_as_its_memory(task):
 def test_content_may_be_bytes(pool):
     done = outcomes(pool, [Task("b", "echo", b"given", None, {}, 20)])
     assert done["b"].message == "given"
+
+
+def test_the_pool_tells_what_it_got_done_and_what_it_took(task):
+    with WorkerPool(1, processors=FAKE) as pool:
+        outcomes(pool, [task(f"f-{i}") for i in range(5)] + [task("slow", "slow", "0.3")])
+    told = pool.usage.summary()
+    assert told["files"] == 6
+    assert told["seconds_per_file"]["slow"] >= 0.3
+    assert 0 < told["files_per_second"] < 20
+    assert 5 < told["peak_mib"]["decode"] < 2000
 
 
 def test_nothing_is_left_in_the_temporary_directory(task, tmp_path, monkeypatch):
