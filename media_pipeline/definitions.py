@@ -12,7 +12,8 @@ import dagster as dg
 
 from media_pipeline.assets.derived_media import build_derived_media_asset
 from media_pipeline.assets.enrichment import build_enrichment_asset
-from media_pipeline.assets.moderation import build_moderation_asset, model_directory
+from media_pipeline.assets.moderation import build_moderation_asset
+from media_pipeline.assets.moderation_work import model_directory
 from media_pipeline.assets.ocr import build_ocr_asset
 from media_pipeline.assets.source_media import SourceMediaResource
 from media_pipeline.assets.worker_pool import WorkerPoolResource

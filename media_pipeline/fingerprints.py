@@ -26,10 +26,22 @@ def workload_fingerprint(kind: str, settings: Settings) -> str:
         manifest = current_model(settings)
         if manifest is None:
             return NO_MODEL
-        params = {"model": manifest.sha256, "thresholds": manifest.thresholds}
-        return processor_fingerprint(kind, params, frame_params(settings, manifest))
+        return moderation_fingerprint(settings, manifest)
     prepared = params_from("page_images", processing) if kind == "ocr" else None
     return processor_fingerprint(kind, params_from(kind, processing), prepared)
+
+
+def moderation_fingerprint(settings: Settings, manifest: ModelManifest) -> str:
+    """Of moderation by that model: everything in the manifest that moves a score or a verdict."""
+    params = {
+        "model": manifest.sha256,
+        "labels": list(manifest.labels),
+        "mean": list(manifest.mean),
+        "deviation": list(manifest.deviation),
+        "channels": manifest.channels,
+        "thresholds": manifest.thresholds,
+    }
+    return processor_fingerprint("moderation", params, frame_params(settings, manifest))
 
 
 def current_model(settings: Settings) -> ModelManifest | None:

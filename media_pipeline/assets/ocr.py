@@ -152,7 +152,7 @@ class OcrWork:
             attributes=attributes,
         )
 
-    def refuse(self, result: ProcessorResult) -> None:
+    def refuse(self, parts: Sequence[Part], result: ProcessorResult) -> None:
         """Whatever happens to one page, the next may be read."""
 
     def _languages(self, asset: MediaAsset) -> tuple[str, ...]:

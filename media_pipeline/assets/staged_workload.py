@@ -72,7 +72,7 @@ class StagedWork(Protocol):
         """One answer per part of a reading that ended well; may raise SystemicError."""
         ...
 
-    def refuse(self, result: ProcessorResult) -> None:
+    def refuse(self, parts: Sequence[Part], result: ProcessorResult) -> None:
         """Look at a reading that failed; may raise SystemicError when no other will succeed."""
         ...
 
@@ -223,7 +223,7 @@ class _Engine:
             self._groups.extend([part] for part in parts)
             return
         if not result.artifacts:
-            self._work.refuse(result)
+            self._work.refuse(parts, result)
         answers = self._work.answers(parts, result) if result.artifacts else None
         for number, part in enumerate(parts):
             one = self._open[part.asset_id]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
 from pydantic import Field
 
+from media_pipeline.settings import Settings
 from media_pipeline.telemetry.phases import cpu_seconds
 from media_pipeline.workers.lanes import LaneName
 from media_pipeline.workers.limits import WorkerLimits
@@ -30,13 +31,9 @@ class WorkerPoolResource(dg.ConfigurableResource[WorkerPool]):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[WorkerPool]:
-        limits = WorkerLimits(
-            memory_bytes=self.memory_bytes,
-            recycle_tasks=self.recycle_tasks,
-            readable=tuple(self.readable),
-        )
-        lanes: dict[LaneName, int] = {"accelerator": self.accelerators}
-        with WorkerPool(self.workers or None, limits, lane_sizes=lanes) as pool:
+        with _pool(
+            self.workers, self.memory_bytes, self.recycle_tasks, self.readable, self.accelerators
+        ) as pool:
             yield pool
             if context.log:
                 pool.close()  # workers tell their memory as they end
@@ -46,3 +43,25 @@ class WorkerPoolResource(dg.ConfigurableResource[WorkerPool]):
                     if what.startswith("not confined"):
                         context.log.warning("decoders reach %s: %s", part, what)
                 context.log.info("%s%s", CPU_SECONDS, json.dumps(cpu_seconds()))
+
+
+def build_worker_pool(settings: Settings, readable: Sequence[str]) -> WorkerPool:
+    """The same pool without Dagster, for commands; a context manager."""
+    processing = settings.processing
+    return _pool(
+        processing.workers,
+        processing.worker_memory_bytes,
+        processing.worker_recycle_tasks,
+        readable,
+        settings.moderation.accelerators,
+    )
+
+
+def _pool(
+    workers: int, memory_bytes: int, recycle_tasks: int, readable: Sequence[str], accelerators: int
+) -> WorkerPool:
+    limits = WorkerLimits(
+        memory_bytes=memory_bytes, recycle_tasks=recycle_tasks, readable=tuple(readable)
+    )
+    lanes: dict[LaneName, int] = {"accelerator": accelerators}
+    return WorkerPool(workers or None, limits, lane_sizes=lanes)

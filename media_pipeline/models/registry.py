@@ -13,7 +13,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from media_pipeline.errors import SystemicError
 
@@ -23,8 +23,10 @@ _KEPT = 10
 
 @dataclass(frozen=True, slots=True)
 class ModelManifest:
-    """`thresholds`: label -> {"review": from, "block": above}. `preprocessing`: see FrameRules
-    and ModelUse. `source`: where the weights come from and under which licence."""
+    """`object_key`: of the model file, in the bucket for derived objects. `resize`, `crop`,
+    `jpeg_round_trip`: see FrameRules. `mean`, `deviation`, `channels`: see ModelUse; means are
+    of 0..255. `thresholds`: label -> {"review": from, "block": above}. `source`: where the
+    weights come from and under which licence."""
 
     name: str
     version: str
@@ -38,11 +40,18 @@ class ModelManifest:
     jpeg_round_trip: bool
     thresholds: dict[str, dict[str, float]]
     source: dict[str, str] = field(default_factory=dict)
+    channels: Literal["bgr", "rgb"] = "bgr"
+    deviation: tuple[float, ...] = (1.0, 1.0, 1.0)
 
     @property
     def reference(self) -> str:
         """`name@first 12 of sha256`: how people and commands name it."""
         return f"{self.name}@{self.sha256[:12]}"
+
+    @property
+    def edition(self) -> str:
+        """`name:version`: tells apart two manifests of one file, with other thresholds say."""
+        return f"{self.name}:{self.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +62,33 @@ class Registry:
     previous: tuple[ModelManifest, ...] = ()
     candidates: tuple[ModelManifest, ...] = ()
 
+    @property
+    def known(self) -> tuple[ModelManifest, ...]:
+        """All of them, candidates first."""
+        return (*self.candidates, *((self.current,) if self.current else ()), *self.previous)
+
     def find(self, reference: str) -> ModelManifest:
-        """By `name`, `name@digest` or digest; SystemicError `model_unknown` otherwise."""
-        known = [*self.candidates, *([self.current] if self.current else []), *self.previous]
-        for one in known:
-            if reference in (one.reference, one.name, one.sha256):
-                return one
-        names = ", ".join(one.reference for one in known) or "none"
+        """By `name`, `name:version`, `name@digest` or digest; candidates first, then the
+        current one, then the latest before it. SystemicError `model_unknown` otherwise,
+        `model_ambiguous` where several candidates are called so."""
+        current = (self.current,) if self.current else ()
+        for group in (self.candidates, current, self.previous[:1], self.previous[1:]):
+            named = [
+                one
+                for one in group
+                if reference in (one.reference, one.edition, one.name, one.sha256)
+            ]
+            if len(named) > 1:
+                raise SystemicError(
+                    f"{len(named)} models are called {reference!r}.",
+                    remedy="name one of "
+                    + ", ".join(f"{one.edition} or {one.reference}" for one in named)
+                    + ".",
+                    code="model_ambiguous",
+                )
+            if named:
+                return named[0]
+        names = ", ".join(f"{one.reference} ({one.edition})" for one in self.known) or "none"
         raise SystemicError(
             f"no model {reference!r} in the registry; there are: {names}.",
             remedy="import it with `media-pipeline models import`.",
@@ -68,8 +97,7 @@ class Registry:
 
     def with_candidate(self, manifest: ModelManifest) -> Registry:
         """`manifest` as candidate, or as current where there is none; the same one once only."""
-        known = [self.current, *self.candidates, *self.previous]
-        if manifest in known:
+        if manifest in self.known:
             return self
         if self.current is None:
             return replace(self, current=manifest)
@@ -139,5 +167,7 @@ def _registry(document: dict[str, Any]) -> Registry:
 
 
 def _manifest(fields: dict[str, Any]) -> ModelManifest:
-    lists = {name: tuple(fields[name]) for name in ("labels", "mean")}
+    lists: dict[str, tuple[Any, ...]] = {
+        name: tuple(fields[name]) for name in ("labels", "mean", "deviation") if name in fields
+    }
     return ModelManifest(**{**fields, **lists})

@@ -10,7 +10,7 @@ called `input`: float32, batch x 3 x height x width.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,20 @@ from torch.nn import functional
 FORMAT = 1
 INPUT = "input"
 OPERATIONS = frozenset(
-    {"conv", "relu", "add", "max_pool", "average_pool", "flatten", "linear", "softmax"}
+    {
+        "conv",
+        "relu",
+        "clip",
+        "add",
+        "affine",
+        "max_pool",
+        "average_pool",
+        "global_average_pool",
+        "flatten",
+        "linear",
+        "softmax",
+        "sigmoid",
+    }
 )
 Node = tuple[str, list[str], str, dict[str, Any]]
 
@@ -50,6 +63,7 @@ class GraphModel(nn.Module):
             self._last_use.update(dict.fromkeys(inputs, index))
 
         fresh = {out for kind, _, out, _ in self._nodes if kind in ("conv", "add", "relu")}
+        fresh -= {inputs[0] for kind, inputs, _, _ in self._nodes if kind == "flatten"}  # a view
         # Values that nobody reads again may be overwritten: half the traffic of a step.
         self._in_place = {
             index
@@ -76,29 +90,48 @@ class GraphModel(nn.Module):
         found: torch.Tensor = getattr(self, self._names[name])
         return found
 
+    def _bias(self, more: Mapping[str, Any]) -> torch.Tensor | None:
+        return self._weight(more["bias"]) if more.get("bias") else None
+
     def _run_node(
         self, kind: str, given: list[torch.Tensor], more: dict[str, Any], in_place: bool
     ) -> torch.Tensor:
         value = given[0]
-        if kind == "conv":
-            padded, padding = _padding(value, more["pads"], 0.0)
-            weight, bias = self._weight(more["weight"]), self._weight(more["bias"])
-            return functional.conv2d(padded, weight, bias, more["strides"], padding)
+        if kind in ("conv", "linear", "affine"):
+            return self._weighted(kind, value, more)
         if kind == "relu":
             return functional.relu(value, inplace=in_place)
         if kind == "add":
-            return value.add_(given[1]) if in_place else value + given[1]
+            same = value.shape == given[1].shape
+            return value.add_(given[1]) if in_place and same else value + given[1]
         if kind == "max_pool":
             padded, padding = _padding(value, more["pads"], float("-inf"))
             return functional.max_pool2d(padded, more["kernel"], more["strides"], padding)
         if kind == "average_pool":
             return functional.avg_pool2d(value, more["kernel"], more["strides"])
-        if kind == "flatten":
-            return value.flatten(1)
+        if kind == "clip":
+            return value.clamp(more["low"], more["high"])
+        return _PLAIN[kind](value)
+
+    def _weighted(self, kind: str, value: torch.Tensor, more: dict[str, Any]) -> torch.Tensor:
+        weight, bias = self._weight(more["weight"]), self._bias(more)
         if kind == "linear":
-            bias = self._weight(more["bias"])
-            return functional.linear(value, self._weight(more["weight"]), bias)
-        return functional.softmax(value.float(), dim=1)
+            return functional.linear(value, weight, bias)
+        if kind == "affine":  # per channel
+            return value * weight + self._weight(more["bias"])
+        padded, padding = _padding(value, more["pads"], 0.0)
+        spread, groups = more.get("dilations", (1, 1)), more.get("groups", 1)
+        return functional.conv2d(padded, weight, bias, more["strides"], padding, spread, groups)
+
+
+#: Operations without parameters. What becomes a score does so in float32.
+_PLAIN: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "relu": functional.relu,
+    "global_average_pool": lambda value: value.mean((2, 3), keepdim=True),
+    "flatten": lambda value: value.flatten(1),
+    "softmax": lambda value: functional.softmax(value.float(), dim=1),
+    "sigmoid": lambda value: torch.sigmoid(value.float()),
+}
 
 
 def _padding(

@@ -1,11 +1,13 @@
 """Moderation scores: a model over frames, in batches, on the CPU or a GPU, by one code path.
 
 Artifact `scores.json.gz`: {"labels": [...], "scores": [[per label], ...]} in the order of the
-frames. Attributes: `device`, `dtype`, `model_sha256`.
+frames. Attributes: `device`, `dtype`, `model_sha256`, `forward_seconds` (of all frames, without
+loading the model).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,13 +20,16 @@ from media_pipeline.processing.json_artifact import packed_json
 VERSION = "1"
 SCORES = "scores.json.gz"
 Verdict = Literal["allow", "review", "block"]
-_ORDER: tuple[Verdict, ...] = ("allow", "review", "block")
+#: Scores beyond 0..1 by no more than this are rounding.
+_ROUNDING = 1e-3
+VERDICTS: tuple[Verdict, ...] = ("allow", "review", "block")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelUse:
     """Which model on what. `device`: auto, cpu or cuda. `dtype`: auto, float32 or bfloat16.
-    `mean`: per channel, BGR. `side`: frames are side x side x 3 bytes."""
+    The model sees (value - mean) / deviation per channel, in the order of `channels`: bgr or
+    rgb. `side`: frames are side x side x 3 bytes, BGR."""
 
     path: str
     sha256: str
@@ -34,13 +39,16 @@ class ModelUse:
     device: str = "auto"
     dtype: str = "auto"
     batch: int = 8
+    channels: str = "bgr"
+    deviation: tuple[float, ...] = (1.0, 1.0, 1.0)
 
 
 def score_frames(frames: bytes, use: ModelUse) -> ProcessorResult:
     """Scores of frames that lie one after the other.
 
     Outcomes: `ok`; `transient` when the model file is not the one meant (it is fetched again
-    by the next run); `unsupported` when the device that is asked for is not there.
+    by the next run); `unsupported` when the device that is asked for is not there; `invalid`
+    when a score is no number of 0..1: no threshold holds for it, and it must never pass as allowed.
     """
     import torch
 
@@ -56,9 +64,15 @@ def score_frames(frames: bytes, use: ModelUse) -> ProcessorResult:
     count = len(frames) // size
     pixels = torch.frombuffer(bytearray(frames), dtype=torch.uint8) if count else None
     scores: list[list[float]] = []
+    started = time.perf_counter()
     if pixels is not None:
         pictures = pixels.view(count, use.side, use.side, 3)
         scores = _run(model, pictures, use, device, dtype)
+    seconds = time.perf_counter() - started
+    if any(len(row) != len(use.labels) for row in scores):
+        return ProcessorResult(Code.INVALID, f"the model gives {len(scores[0])} scores per frame")
+    if not all(-_ROUNDING <= score <= 1 + _ROUNDING for row in scores for score in row):
+        return ProcessorResult(Code.INVALID, "the model's scores are not numbers of 0..1")
     return ProcessorResult(
         Code.OK,
         artifacts=(
@@ -72,6 +86,7 @@ def score_frames(frames: bytes, use: ModelUse) -> ProcessorResult:
             "device": str(device),
             "dtype": str(dtype).removeprefix("torch."),
             "model_sha256": use.sha256,
+            "forward_seconds": round(seconds, 6),
         },
     )
 
@@ -88,7 +103,7 @@ def verdict_of(
             reached = "block"
         elif score >= limits["review"]:
             reached = "review"
-        found = max(found, reached, key=_ORDER.index)
+        found = max(found, reached, key=VERDICTS.index)
     return found
 
 
@@ -108,12 +123,11 @@ def _loaded(use: ModelUse) -> tuple[Any, Any, Any]:
     device = torch.device("cuda" if cuda else "cpu")
     if not cuda:
         torch.set_num_threads(1)  # workers are as many as there are CPUs
-    half = cuda or (use.dtype == "auto" and _cpu_has_bfloat16())
-    dtype = torch.bfloat16 if use.dtype == "bfloat16" or half else torch.float32
-    if use.dtype == "float32":
-        dtype = torch.float32
+    dtype = _chosen_dtype(use.dtype, on_gpu=cuda)
     model = load_model(Path(use.path), use.sha256)
-    moved: Any = model.to(device, dtype)
+    # On a GPU weights stay float32 and autocast lowers what bears it; on a CPU autocast would
+    # convert the weights again for every batch.
+    moved: Any = model.to(device, torch.float32 if cuda else dtype)
     return moved.to(memory_format=torch.channels_last), device, dtype
 
 
@@ -122,12 +136,13 @@ def _run(model: Any, pictures: Any, use: ModelUse, device: Any, dtype: Any) -> l
 
     scores: list[list[float]] = []
     at, batch = 0, use.batch
-    mean = torch.tensor(use.mean, device=device).view(1, 3, 1, 1)
-    with torch.inference_mode():
+    lowered = device.type == "cuda" and dtype != torch.float32
+    autocast = torch.autocast(device.type, dtype=dtype, enabled=lowered)
+    with torch.inference_mode(), autocast:
         while at < len(pictures):
             part = pictures[at : at + batch]
             try:
-                scores += _batch_scores(model, part, mean, device, dtype)
+                scores += _batch_scores(model, part, use, device, dtype)
             except torch.cuda.OutOfMemoryError:
                 if batch == 1:
                     raise
@@ -138,14 +153,39 @@ def _run(model: Any, pictures: Any, use: ModelUse, device: Any, dtype: Any) -> l
     return scores
 
 
-def _batch_scores(model: Any, part: Any, mean: Any, device: Any, dtype: Any) -> list[list[float]]:
+def _batch_scores(
+    model: Any, part: Any, use: ModelUse, device: Any, dtype: Any
+) -> list[list[float]]:
     import torch
 
     if device.type == "cuda":
         part = part.pin_memory().to(device, non_blocking=True)
-    values = (part.permute(0, 3, 1, 2).float() - mean).to(dtype, memory_format=torch.channels_last)
+    values = part.permute(0, 3, 1, 2).float()
+    if use.channels == "rgb":
+        values = values.flip(1)
+    mean, deviation = (
+        torch.tensor(one, device=device).view(1, 3, 1, 1) for one in (use.mean, use.deviation)
+    )
+    values = values.sub_(mean).div_(deviation)
+    wanted = torch.float32 if device.type == "cuda" else dtype  # autocast lowers on a GPU
+    values = values.to(wanted, memory_format=torch.channels_last)
     found: list[list[float]] = model(values).float().cpu().tolist()
     return found
+
+
+def _chosen_dtype(asked: str, *, on_gpu: bool) -> Any:
+    """`auto`: bfloat16 where the hardware multiplies it itself, float32 elsewhere.
+
+    Never float16: pictures go in as 0..255, and sums of those leave its range.
+    """
+    import torch
+
+    if asked != "auto":
+        return torch.float32 if asked == "float32" else torch.bfloat16
+    native = (
+        torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else _cpu_has_bfloat16()
+    )
+    return torch.bfloat16 if native else torch.float32
 
 
 def _cpu_has_bfloat16() -> bool:

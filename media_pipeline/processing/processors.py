@@ -103,6 +103,8 @@ def _moderation(data: bytes, _: str | None, params: Params) -> ProcessorResult:
         device=str(params["device"]),
         dtype=str(params["dtype"]),
         batch=_integer(params["batch"]),
+        channels=str(params["channels"]),
+        deviation=tuple(_number(one) for one in _listed(params["deviation"])),
     )
     return moderation.score_frames(data, use)
 

@@ -48,8 +48,9 @@ def confine(limits: WorkerLimits, lane: Lane, parent: int, scratch: Path) -> dic
     if os.getppid() != parent:
         os._exit(0)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if lane.confined:  # a GPU's driver reserves far more addresses than it takes memory
+        resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     for what, value in (
-        (resource.RLIMIT_AS, limits.memory_bytes),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_NOFILE, limits.open_files),
         (resource.RLIMIT_CORE, 0),

@@ -42,7 +42,7 @@ class Work:
     def answers(self, parts, result):
         return result.artifacts[0].data.decode().split("|")
 
-    def refuse(self, result):
+    def refuse(self, parts, result):
         if self.systemic:
             raise SystemicError("no device", remedy="add one", code="device_missing")
 

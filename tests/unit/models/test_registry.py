@@ -56,3 +56,24 @@ def test_a_broken_file_is_said(tmp_path, text):
     (tmp_path / "models.json").write_text(text)
     with pytest.raises(SystemicError, match="registry_broken"):
         load_registry(tmp_path / "models.json")
+
+
+def test_candidates_of_one_file_are_told_apart_by_version():
+    strict, lax = replace(NEW, version="strict"), replace(NEW, version="lax")
+    registry = Registry(OLD, (), (strict, lax))
+    assert registry.find("new:lax") == lax
+    with pytest.raises(SystemicError, match="new:strict or") as caught:
+        registry.find("new")
+    assert caught.value.code == "model_ambiguous"
+    assert registry.promoted("new:strict").find("new") == lax, "candidates before the current one"
+
+
+def test_a_registry_of_an_earlier_release_is_read(tmp_path):
+    """Without channels and deviation: as models were fed then."""
+    import json
+
+    save_registry(tmp_path / "models.json", Registry(OLD))
+    document = json.loads((tmp_path / "models.json").read_text())
+    del document["current"]["channels"], document["current"]["deviation"]
+    (tmp_path / "models.json").write_text(json.dumps(document))
+    assert load_registry(tmp_path / "models.json") == Registry(OLD)

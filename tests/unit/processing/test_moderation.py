@@ -206,3 +206,57 @@ def test_a_full_device_is_asked_for_less_at_a_time(model, frames, monkeypatch):
     assert len(scores(score_frames(part, use(model, batch=8)))) == 5
     assert asked[:3] == [5, 4, 2] or asked[:2] == [5, 4]
     assert max(asked[-2:]) <= 2
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), 1.5, -0.2])
+def test_a_score_that_no_threshold_holds_for_is_never_an_allowance(
+    model, frames, monkeypatch, score
+):
+    from media_pipeline.processing import moderation
+
+    monkeypatch.setattr(
+        moderation, "_batch_scores", lambda _, part, *more: [[0.5, score]] * len(part)
+    )
+    result = score_frames(frames, use(model))
+    assert result.code is Code.INVALID
+    assert not result.artifacts
+
+
+def test_labels_that_the_model_has_no_scores_for_are_noticed(model, frames):
+    result = score_frames(frames[: 224 * 224 * 3], use(model, labels=("a", "b", "c")))
+    assert (result.code, result.message) == (Code.INVALID, "the model gives 2 scores per frame")
+
+
+def test_autocast_as_on_a_gpu_decides_alike(model, frames):
+    """Weights in float32 under autocast, as a GPU runs it; here on the CPU's bfloat16."""
+    import torch
+
+    part = frames[: 8 * 224 * 224 * 3]
+    exact = scores(score_frames(part, use(model)))
+    loaded = load_model(model[0], model[1].sha256)
+    pixels = torch.frombuffer(bytearray(part), dtype=torch.uint8).view(8, 224, 224, 3)
+    values = pixels.permute(0, 3, 1, 2).float() - torch.tensor(model[1].mean).view(1, 3, 1, 1)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        lowered = loaded(values)
+    assert lowered.dtype is torch.float32, "what becomes a score does so in float32"
+    assert 0 < np.abs(exact - lowered.numpy()).max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("asked", "native", "chosen"),
+    [
+        ("auto", True, "bfloat16"),
+        ("auto", False, "float32"),
+        ("bfloat16", False, "bfloat16"),
+        ("float32", True, "float32"),
+    ],
+)
+def test_precision_follows_the_hardware(monkeypatch, asked, native, chosen):
+    import torch
+
+    from media_pipeline.processing import moderation
+
+    monkeypatch.setattr(moderation, "_cpu_has_bfloat16", lambda: native)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: native)
+    for on_gpu in (True, False):
+        assert moderation._chosen_dtype(asked, on_gpu=on_gpu) is getattr(torch, chosen)
