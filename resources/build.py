@@ -29,6 +29,7 @@ from resources.object_store import (
     S3ObjectStore,
 )
 from resources.postgrest_client import PostgrestClient
+from resources.sample_store import PostgrestSampleStore
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:
@@ -75,26 +76,31 @@ def build_object_store(settings: Settings) -> S3ObjectStore:
 
 def build_metadata_store(settings: Settings) -> PostgrestMetadataStore:
     """The ledger without Dagster."""
-    client = PostgrestClient(
+    return PostgrestMetadataStore(
+        build_postgrest_client(settings),
+        page_rows=settings.ledger.page_rows,
+        image_digest=settings.image_digest,
+    )
+
+
+def build_sample_store(settings: Settings) -> PostgrestSampleStore:
+    """Samples of the ledger."""
+    return PostgrestSampleStore(build_postgrest_client(settings))
+
+
+def build_postgrest_client(settings: Settings) -> PostgrestClient:
+    """A client of the ledger's PostgREST, without Dagster."""
+    return PostgrestClient(
         settings.ledger.url,
         credential_source(settings),
         schema=settings.ledger.schema_name,
         timeout_seconds=settings.ledger.timeout_seconds,
-    )
-    return PostgrestMetadataStore(
-        client, page_rows=settings.ledger.page_rows, image_digest=settings.image_digest
     )
 
 
 def build_dead_letter_store(settings: Settings) -> PostgrestDeadLetterStore:
     """The ledger's dead letters without Dagster."""
-    client = PostgrestClient(
-        settings.ledger.url,
-        credential_source(settings),
-        schema=settings.ledger.schema_name,
-        timeout_seconds=settings.ledger.timeout_seconds,
-    )
-    return PostgrestDeadLetterStore(client)
+    return PostgrestDeadLetterStore(build_postgrest_client(settings))
 
 
 def build_event_source(settings: Settings) -> KafkaEventSource:

@@ -214,7 +214,8 @@ def _rejected(message: RejectedMessage) -> Row:
     }
 
 
-def _claim(row: Row) -> Claim:
+def media_asset_of(row: Row) -> MediaAsset:
+    """The media asset of a row that has its columns, as it was announced."""
     source = SourceObject(
         bucket=row["bucket"],
         object_key=row["object_key"],
@@ -224,7 +225,7 @@ def _claim(row: Row) -> Claim:
         size_bytes=row["announced_bytes"],
         content_type=row["content_type"],
     )
-    asset = MediaAsset(
+    return MediaAsset(
         asset_id=row["asset_id"],
         content_version=row["content_version"],
         source=source,
@@ -235,7 +236,10 @@ def _claim(row: Row) -> Claim:
         traceparent=row["traceparent"],
         extra=row["extra"],
     )
-    return Claim(asset, row["fence"], row["attempts"], row["previous_status"])
+
+
+def _claim(row: Row) -> Claim:
+    return Claim(media_asset_of(row), row["fence"], row["attempts"], row["previous_status"])
 
 
 def _result(result: AssetResult) -> Row:
