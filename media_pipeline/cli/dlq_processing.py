@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from media_pipeline.assets.derived_media import build_workload
-from media_pipeline.assets.moderation import model_directory, ready_work
+from media_pipeline.assets.moderation import ready_work
+from media_pipeline.assets.moderation_work import model_directory
 from media_pipeline.assets.ocr import OcrWork
 from media_pipeline.assets.source_media import SourceMedia
 from media_pipeline.assets.staged_workload import process_staged_batch
