@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench constraints clean
+.PHONY: help venv demo test lint bench bench-processors constraints clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,9 @@ lint: venv ## Style, types, import directions
 
 bench: venv ## Measure throughput against a bare loop and a plain worker
 	$(BIN)/python benchmarks/throughput.py
+
+bench-processors: venv ## Measure each processor against the raw library call and a rival
+	$(BIN)/python benchmarks/processors.py
 
 constraints: ## Pin what a fresh environment resolves to now
 	rm -rf .venv-constraints
