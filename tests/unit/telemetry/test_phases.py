@@ -43,4 +43,4 @@ def test_a_failing_block_is_counted_too():
 
     with pytest.raises(KeyError):
         fail()
-    assert cpu_seconds()["record"] - before >= 0.01
+    assert cpu_seconds()["record"] - before > 0.009  # a sum of floats may lose the last digit
