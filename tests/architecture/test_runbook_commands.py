@@ -63,7 +63,7 @@ def test_a_complete_command_line_is_parsed_as_it_stands(tmp_path, monkeypatch):
             command = typer.main.get_command(app)
             words = shlex.split(line, comments=True)[1:]
             for word in words:
-                if re.fullmatch(r"[\w-]+\.(jsonl|onnx|txt)", word):
+                if re.fullmatch(r"(\./)?[\w-]+\.(jsonl|onnx|txt)", word):
                     (tmp_path / word).touch()  # the file that an earlier step made
             while words and hasattr(command, "commands"):
                 command = command.commands[words.pop(0)]
