@@ -39,6 +39,7 @@ os.environ["VIPS_CONCURRENCY"] = "1"  # read by libvips when it is loaded
 from rich.console import Console
 from rich.table import Table
 
+from media_pipeline.assets.moderation_work import Judge
 from media_pipeline.domain.outcome import Code
 from media_pipeline.models.onnx_import import import_opennsfw
 from media_pipeline.processing.processors import params_from
@@ -222,11 +223,8 @@ def moderation(amounts: Amounts, stack: ExitStack) -> Workload:
     side, batch = manifest.crop, 8
     frames = random.Random(1).randbytes(amounts.frames * side * side * 3)  # noqa: S311  # no secret
     pool = stack.enter_context(WorkerPool(1, WorkerLimits(readable=(directory,))))
-    params = {
-        "path": str(path), "sha256": manifest.sha256, "labels": list(manifest.labels),
-        "mean": list(manifest.mean), "side": side, "device": "cpu", "dtype": "auto",
-        "batch": batch,
-    }  # fmt: skip
+    # As a run asks for it: what the model needs to know must not stand here a second time.
+    _, params = Judge(manifest, path, "cpu", "auto", batch).request([])
     size = batch * side * side * 3
     groups = [frames[at : at + size] for at in range(0, len(frames), size)]
     torch.set_num_threads(1)
