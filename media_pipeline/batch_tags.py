@@ -14,6 +14,8 @@ PRIORITY_TAG = "dagster/priority"
 DIGEST_TAG = "media/batch_digest"
 SIZE_TAG = "media/batch_size"
 LANE_TAG = "media/lane"
+#: Where a set run's config has its keys.
+BATCH_CONFIG_PATH = ("resources", "batch", "config", "partition_keys")
 
 
 def range_run_tags(keys: Sequence[str]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from media_pipeline.settings import Settings, load_settings
 from resources.build import build_resources
 from sensors.media_events import build_media_events_sensor
 from sensors.outbox_relay import build_outbox_relay_sensor
+from sensors.run_failures import build_run_failures_sensor
 
 
 def build_defs(
@@ -42,6 +43,7 @@ def build_defs(
         sensors=[
             build_media_events_sensor(settings, job),
             build_outbox_relay_sensor(settings),
+            build_run_failures_sensor(settings),
         ],
         resources={
             **resources,

@@ -196,6 +196,32 @@ class ModerationSettings(BaseModel):
     accelerators: int = Field(1, description="processes that use the GPU at a time")
 
 
+class AlertSettings(BaseModel):
+    """Whom run failures are told to. Webhook addresses are secrets: who knows one may post."""
+
+    slack_webhook_url: SecretStr | None = Field(
+        None, description="incoming webhook of Slack, or of what understands its messages"
+    )
+    alertmanager_url: SecretStr | None = Field(
+        None, description="Alertmanager's own API, in full: http://host:9093/api/v2/alerts"
+    )
+    webhook_url: SecretStr | None = Field(
+        None, description="any receiver of what Alertmanager sends to webhooks (version 4)"
+    )
+    channel: str = Field("#oncall-media-processing", description="channel of Slack messages")
+    runbook_url: str = Field(
+        "deploy/runbooks", description="where the runbook pages are served, for links"
+    )
+    repeat_seconds: float = Field(
+        3600, description="one cause is told again after this long; failures between are counted"
+    )
+    max_per_tick: int = Field(10, description="alerts of one tick; more causes become one alert")
+    max_asset_ids: int = Field(5, description="media assets that one alert names")
+    max_runs_per_tick: int = Field(200, description="failed runs that one tick looks at")
+    tick_interval_seconds: int = Field(15, description="pause between two looks at failed runs")
+    timeout_seconds: float = Field(5, description="bound on one delivery; connect bound is 3 s")
+
+
 class RunSettings(BaseModel):
     """How a run executes its steps."""
 
@@ -224,6 +250,7 @@ class Settings(BaseSettings):
     processing: ProcessingSettings = Field(default_factory=ProcessingSettings)
     moderation: ModerationSettings = Field(default_factory=ModerationSettings)
     runs: RunSettings = Field(default_factory=RunSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
     workloads: tuple[Literal["text", "thumbnails", "ocr", "moderation"], ...] = Field(
         ("text", "thumbnails", "ocr", "moderation"),
         description="what media assets are enriched with; ocr needs text",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from media_pipeline.settings import Settings
+from resources.alert_webhooks import AlertSinkResource
 from resources.batch import BatchResource
 from resources.credentials import CredentialsResource, credential_source
 from resources.dead_letter_payloads import OffloadingEventSinkResource
@@ -65,6 +66,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             batch=batch,
             transfer_threads=settings.object_store.transfer_threads,
         ),
+        "alert_sink": AlertSinkResource(),
         "metadata_io_manager": MetadataIOManager(metadata_store=metadata_store, batch=batch),
     }
 

@@ -101,7 +101,9 @@ def test_code_versions_follow_the_settings(defs):
 
 def test_sensors_run_from_the_start(defs):
     sensors = {sensor.name: sensor for sensor in defs.sensors}
-    assert set(sensors) == {"media_events_sensor", "outbox_relay_sensor"}
+    assert set(sensors) == {
+        "media_events_sensor", "outbox_relay_sensor", "run_failures_sensor",
+    }  # fmt: skip
     assert {one.default_status for one in sensors.values()} == {dg.DefaultSensorStatus.RUNNING}
 
 
