@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from media_pipeline.domain.identity import batch_digest
+from media_pipeline.domain.media_asset import Priority
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -16,6 +18,9 @@ SIZE_TAG = "media/batch_size"
 LANE_TAG = "media/lane"
 #: Where a set run's config has its keys.
 BATCH_CONFIG_PATH = ("resources", "batch", "config", "partition_keys")
+POD_TAG = "dagster-k8s/config"
+#: Live media go first: the run queue starts higher priorities before lower ones.
+LANE_PRIORITY = {"live": "10", "backfill": "-10"}
 
 
 def range_run_tags(keys: Sequence[str]) -> dict[str, str]:
@@ -34,6 +39,18 @@ def set_run_tags(keys: Sequence[str]) -> dict[str, str]:
 def set_run_config(keys: Sequence[str]) -> dict[str, Any]:
     """Run config that gives the batch resource its keys."""
     return {"resources": {"batch": {"config": {"partition_keys": list(keys)}}}}
+
+
+def lane_tags(lane: Priority, priority_classes: Mapping[Priority, str]) -> dict[str, str]:
+    """Tags that put a run into a lane: place in the queue and, on Kubernetes, of its pod.
+
+    `priority_classes`: lane -> PriorityClass; a lane without one leaves its pod as it is.
+    """
+    tags = {LANE_TAG: lane, PRIORITY_TAG: LANE_PRIORITY[lane]}
+    if lane in priority_classes:
+        config = {"pod_spec_config": {"priority_class_name": priority_classes[lane]}}
+        tags[POD_TAG] = json.dumps(config)
+    return tags
 
 
 def _common(keys: Sequence[str]) -> dict[str, str]:

@@ -42,7 +42,7 @@ def build_defs(
         jobs=[job],
         sensors=[
             build_media_events_sensor(settings, job),
-            build_outbox_relay_sensor(settings),
+            *_relay_sensors(settings),
             build_run_failures_sensor(settings),
         ],
         resources={
@@ -65,6 +65,11 @@ def build_defs(
         # process of its own, with its own downloads and worker pool.
         executor=executor,
     )
+
+
+def _relay_sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """None where `media-pipeline relay` runs."""
+    return [build_outbox_relay_sensor(settings)] if settings.batch.outbox_relay == "sensor" else []
 
 
 def _workload_asset(kind: str, settings: Settings) -> dg.AssetsDefinition:

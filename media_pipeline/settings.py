@@ -78,6 +78,11 @@ class LedgerSettings(BaseModel):
     token: SecretStr | None = Field(None, description="JWT with the role claim media_writer")
     timeout_seconds: float = Field(30, description="bound on one request, connect bound is 3 s")
     page_rows: int = Field(1000, description="rows per request, both ways")
+    database_url: SecretStr | None = Field(
+        None,
+        description="postgresql://owner:...@host/database, for `media-pipeline migrate` alone;"
+        " everything else goes through PostgREST",
+    )
 
 
 class VaultSettings(BaseModel):
@@ -116,6 +121,11 @@ class BatchSettings(BaseModel):
         4.5,
         description="while runs are under way the outbox relay keeps looking this long; the"
         " daemon starts ticks every 5 s at most",
+    )
+    outbox_relay: Literal["sensor", "process"] = Field(
+        "sensor",
+        description="who publishes the outbox: Dagster's daemon, or `media-pipeline relay`, which"
+        " waits for no tick and goes on while the daemon is away",
     )
     max_invalid_ratio: float = Field(
         0.5,
@@ -227,6 +237,11 @@ class RunSettings(BaseModel):
 
     executor: Literal["in_process", "k8s_job"] = Field(
         "in_process", description="k8s_job: a pod per workload, where K8sRunLauncher launches runs"
+    )
+    priority_classes: dict[Literal["live", "backfill"], str] = Field(
+        default_factory=dict,
+        description="lane -> Kubernetes PriorityClass of its run pods; with k8s_job the pods of"
+        " workloads keep the class of the launcher",
     )
     step_config: dict[str, dict[str, Any]] = Field(
         default_factory=dict,

@@ -12,7 +12,7 @@ from media_pipeline.settings import Settings
 from resources.alert_webhooks import AlertSinkResource
 from resources.batch import BatchResource
 from resources.credentials import CredentialsResource, credential_source
-from resources.dead_letter_payloads import OffloadingEventSinkResource
+from resources.dead_letter_payloads import OffloadingEventSink, OffloadingEventSinkResource
 from resources.dead_letter_store import PostgrestDeadLetterStore
 from resources.event_log import (
     KAFKA_RESOURCE_FIELDS,
@@ -113,3 +113,10 @@ def build_event_source(settings: Settings) -> KafkaEventSource:
 def build_event_sink(settings: Settings) -> KafkaEventSink:
     """The event log's writing side without Dagster."""
     return KafkaEventSink(settings.kafka, credential_source(settings))
+
+
+def build_outbox_sink(settings: Settings) -> OffloadingEventSink:
+    """What the outbox relay publishes to, without Dagster."""
+    return OffloadingEventSink(
+        build_event_sink(settings), build_object_store(settings), settings.kafka.dead_letter_topic
+    )

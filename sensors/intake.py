@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from media_pipeline.contracts.media_ingested import STAGE, Rejected, parse_media_ingested
-from media_pipeline.domain.media_asset import MediaAsset, MessageRecord
+from media_pipeline.domain.media_asset import MediaAsset, MessageRecord, Priority
 from media_pipeline.domain.ports import Arrival, MetadataStore, Registration, RejectedMessage
 from media_pipeline.errors import SystemicError
 from media_pipeline.settings import BatchSettings
@@ -102,6 +102,6 @@ def _must_run(known: Registration) -> bool:
     return known.first_seen or (known.same_message and not known.finished)
 
 
-def lane_of(assets: Sequence[MediaAsset]) -> str:
+def lane_of(assets: Sequence[MediaAsset]) -> Priority:
     """`backfill` only when every media asset of the batch is one."""
     return "backfill" if all(asset.priority == "backfill" for asset in assets) else "live"

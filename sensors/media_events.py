@@ -15,9 +15,8 @@ import dagster as dg
 
 from media_pipeline import __version__
 from media_pipeline.batch_tags import (
-    LANE_TAG,
-    PRIORITY_TAG,
     SIZE_TAG,
+    lane_tags,
     range_run_tags,
     set_run_config,
     set_run_tags,
@@ -32,8 +31,6 @@ from sensors.cursor import SensorCursor
 from sensors.intake import Sorted, lane_of, sort_arrivals
 
 NAME = "media_events_sensor"
-#: Live media go first: the run queue starts higher priorities before lower ones.
-LANE_PRIORITY = {"live": "10", "backfill": "-10"}
 _UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -148,7 +145,7 @@ def _run_requests(
         )
         for part in batches(found.fresh, pace, settings.batch):
             keys = [arrival.asset.asset_id for arrival in part]
-            requests.append(_request(part, "range", range_run_tags(keys), {}))
+            requests.append(_request(part, "range", range_run_tags(keys), {}, settings))
     for number, wave in enumerate([found.known, *found.later]):
         if not wave:
             continue
@@ -156,8 +153,8 @@ def _run_requests(
         instance.add_dynamic_partitions(MEDIA_ASSETS, [arrival.asset.asset_id for arrival in wave])
         for part in batches(wave, pace, settings.batch):
             keys = [arrival.asset.asset_id for arrival in part]
-            request = _request(part, f"set{number}", set_run_tags(keys), set_run_config(keys))
-            requests.append(request)
+            tags, config = set_run_tags(keys), set_run_config(keys)
+            requests.append(_request(part, f"set{number}", tags, config, settings))
     return requests
 
 
@@ -166,12 +163,13 @@ def _request(
     kind: str,
     tags: Mapping[str, str],
     config: Mapping[str, object],
+    settings: Settings,
 ) -> dg.RunRequest:
     lane = lane_of([arrival.asset for arrival in part])
     return dg.RunRequest(
         run_key=run_key(part, kind),
         run_config=dict(config),
-        tags={**tags, LANE_TAG: lane, PRIORITY_TAG: LANE_PRIORITY[lane]},
+        tags={**tags, **lane_tags(lane, settings.runs.priority_classes)},
     )
 
 

@@ -37,9 +37,12 @@ def relay(
     chunk: int,
     deadline_seconds: float,
     linger_seconds: float = 0.0,
-    wait: Callable[[float], None] = time.sleep,
+    wait: Callable[[float], object] = time.sleep,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Relayed:
     """Publish unpublished outbox rows, oldest first, chunk by chunk until none is left.
+
+    It ends early between two chunks, never inside one, when `stopped` says so.
 
     With `linger_seconds` it looks again for that long: an event of a run that ends now goes
     out at once, and not with the daemon's next round.
@@ -47,7 +50,7 @@ def relay(
     started = time.monotonic()
     deadline, patience = started + deadline_seconds, started + linger_seconds
     moved = 0
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not stopped():
         events = metadata_store.unpublished(chunk)
         if events:
             event_sink.publish(events)

@@ -13,7 +13,9 @@ from media_pipeline.cli import (
     demo,
     dlq_commands,
     media_commands,
+    migrate_command,
     model_commands,
+    relay_command,
     stack_commands,
     stale_command,
 )
@@ -35,6 +37,7 @@ def version() -> None:
 
 for family in (
     stack_commands, demo, media_commands, model_commands, stale_command, dlq_commands,
+    migrate_command, relay_command,
 ):  # fmt: skip
     family.register(app)
 

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from media_pipeline.batch_tags import LANE_TAG, PRIORITY_TAG
+from media_pipeline.batch_tags import lane_tags
 from media_pipeline.errors import PermanentError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from media_pipeline.domain.ports import MetadataStore, StaleDerivative
 
 _PAGE = 1000
-_BACKFILL_TAGS = {LANE_TAG: "backfill", PRIORITY_TAG: "-10"}
 
 
 @dataclass
@@ -68,8 +67,11 @@ def stale(
     wanted = {name: expected[name] for name in kind or expected}
     ledger = World(settings).metadata_store
     kinds, groups = summarise(pages(ledger, wanted), wanted, ledger.mean_seconds())
+    tags = lane_tags("backfill", settings.runs.priority_classes)
     launched = (
-        launch(DagsterApi(settings.dagster_url), groups, settings.workloads) if backfill else []
+        launch(DagsterApi(settings.dagster_url), groups, settings.workloads, tags)
+        if backfill
+        else []
     )
     if as_json:
         rows = [{**vars(one), "found": dict(one.found)} for one in kinds]
@@ -112,7 +114,10 @@ def summarise(
 
 
 def launch(
-    dagster: DagsterApi, groups: Mapping[tuple[str, ...], list[str]], workloads: Iterable[str]
+    dagster: DagsterApi,
+    groups: Mapping[tuple[str, ...], list[str]],
+    workloads: Iterable[str],
+    tags: Mapping[str, str],
 ) -> list[str]:
     """One backfill per set of kinds, of exactly its media assets; answers their ids.
 
@@ -123,7 +128,7 @@ def launch(
     for kinds, asset_ids in groups.items():
         selected = [*sorted(kinds, key=order.index), "enrichment"]
         title = f"stale: {', '.join(kinds)}"
-        launched.append(dagster.launch_backfill(selected, asset_ids, _BACKFILL_TAGS, title))
+        launched.append(dagster.launch_backfill(selected, asset_ids, tags, title))
     return launched
 
 

@@ -28,13 +28,13 @@ def migrations_dir() -> Path:
 
 def apply_migrations(dsn: str, directory: Path | None = None) -> list[str]:
     """Apply what is new and answer its names; SystemicError when an applied file has changed."""
-    import psycopg  # extra `local`
+    import psycopg  # the command line stays quick
 
     applied_now = []
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(_TABLE)
         # Two starters at once: the second waits and finds nothing left to do.
         connection.execute("select pg_advisory_lock(hashtext('media_pipeline.migrations'))")
+        connection.execute(_TABLE)
         rows = connection.execute("select name, sha256 from public.schema_migration").fetchall()
         applied = {str(name): str(digest) for name, digest in rows}
         for file in sorted((directory or migrations_dir()).glob("*.sql")):

@@ -12,7 +12,10 @@ from tests.fakes.kubernetes import NAMESPACE
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Without OCR and moderation: launching is what is looked at.
-LIGHT = {"MEDIA_PIPELINE_WORKLOADS": '["text","thumbnails"]'}
+LIGHT = {
+    "MEDIA_PIPELINE_WORKLOADS": '["text","thumbnails"]',
+    "MEDIA_PIPELINE_RUNS__PRIORITY_CLASSES": '{"live":"media-live"}',
+}
 
 
 def production_instance(cluster, directory: Path) -> Path:

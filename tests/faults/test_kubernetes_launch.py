@@ -74,6 +74,7 @@ def test_a_run_is_a_job_that_enriches(world, dagster, cluster):
     assert job["backoffLimit"] == 0
     assert job["activeDeadlineSeconds"] == 7200
     assert spec["automountServiceAccountToken"] is False
+    assert spec["priorityClassName"] == "media-live"
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert container["resources"]["limits"]["memory"] == "6Gi"
 

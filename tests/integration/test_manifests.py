@@ -1,8 +1,10 @@
 """The manifests: rendered by Helm itself, valid for Kubernetes, and within our own rules."""
 
+import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import helm_python as helm
@@ -10,11 +12,37 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from media_pipeline.settings import Settings, settings_of
+
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy" / "helm" / "media-pipeline"
 DIGEST = "sha256:" + "ab" * 32
 KUBERNETES = "1.30"
 VALUES = ("values.yaml", "values-small.yaml", "values-gpu.yaml", "values-kind.yaml")
+#: Kinds of operators: no schema of theirs is at hand, so their fields are asserted one by one.
+OPERATORS = ("ServiceMonitor", "ScaledObject")
+PROXY_DIGEST = "sha256:" + "cd" * 32
+#: Everything that is off by default.
+EVERYTHING = {
+    "exporter": {"enabled": True},
+    "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "keda": {"enabled": True},
+    "vaultAuth": {"enabled": True, "role": "media"},
+    "webserver": {
+        "readOnly": False,
+        "authProxy": {
+            "enabled": True,
+            "image": {"digest": PROXY_DIGEST},
+            "secret": "media-oauth2-proxy",
+            "args": ["--provider=oidc", "--oidc-issuer-url=https://login.invalid"],
+        },
+    },
+}
+
+
+@cache
+def chart_of(name: str, everything: bool) -> list[dict]:
+    return rendered(name, **(EVERYTHING if everything else {}))
 
 
 def rendered(name: str, **more) -> list[dict]:
@@ -30,9 +58,10 @@ def rendered(name: str, **more) -> list[dict]:
     return documents
 
 
-@pytest.fixture(params=VALUES, ids=str)
+@pytest.fixture(params=[*VALUES, "everything"], ids=str)
 def manifests(request):
-    return rendered(request.param)
+    everything = request.param == "everything"
+    return chart_of("values.yaml" if everything else request.param, everything)
 
 
 def kinds(manifests, kind: str) -> dict[str, dict]:
@@ -47,9 +76,28 @@ def pod_specs(manifests) -> dict[str, dict]:
     }
 
 
+def settings_in(manifests):
+    """What a container with the chart's ConfigMap reads."""
+    data = kinds(manifests, "ConfigMap")["media-pipeline-settings"]["data"]
+    # A variable of dagster.yaml alone.
+    return settings_of({name: value for name, value in data.items()
+                        if name != "MEDIA_PIPELINE_NAMESPACE"})  # fmt: skip
+
+
+def secret_fields() -> list[str]:
+    """GROUP__FIELD of every setting that is a secret."""
+    return [
+        f"{group}__{name}".upper()
+        for group, outer in Settings.model_fields.items()
+        for name, field in getattr(outer.annotation, "model_fields", {}).items()
+        if "SecretStr" in str(field.annotation)
+    ]
+
+
 def test_every_manifest_is_valid_for_kubernetes(manifests):
     for one in manifests:
-        kubernetes_validate.validate(one, KUBERNETES, strict=True)
+        if one["kind"] not in OPERATORS:
+            kubernetes_validate.validate(one, KUBERNETES, strict=True)
 
 
 def test_containers_keep_to_the_rules(manifests):
@@ -63,11 +111,35 @@ def test_containers_keep_to_the_rules(manifests):
             assert security["capabilities"] == {"drop": ["ALL"]}, name
             assert "privileged" not in security, name
             assert set(container["resources"]) == {"requests", "limits"}, name
-            assert container["image"].endswith(f"@{DIGEST}"), name
+            assert container["image"].endswith((f"@{DIGEST}", f"@{PROXY_DIGEST}")), name
+            for kind in ("requests", "limits"):
+                assert "memory" in container["resources"][kind], name
+            assert "cpu" in container["resources"]["requests"], name
+        for volume in spec["volumes"]:
+            assert set(volume) - {"name"} <= {"configMap", "emptyDir", "projected"}, name
+
+
+def test_run_pods_keep_to_the_same_rules(manifests):
+    config = kinds(manifests, "ConfigMap")["media-pipeline-dagster-instance"]["data"]
+    launcher = yaml.safe_load(config["dagster.yaml"])["run_launcher"]["config"]
+    pod = launcher["run_k8s_config"]["pod_spec_config"]
+    container = launcher["run_k8s_config"]["container_config"]
+    pods_launch_pods = settings_in(manifests).runs.executor == "k8s_job"
+    assert pod["automount_service_account_token"] is pods_launch_pods
+    assert pod["security_context"]["run_as_user"] == 10001
+    assert container["security_context"]["read_only_root_filesystem"] is True
+    assert container["security_context"]["capabilities"] == {"drop": ["ALL"]}
+    assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+    assert "memory" in container["resources"]["limits"]
+    assert launcher["service_account_name"] in kinds(manifests, "ServiceAccount")
+    assert "job_image" not in launcher, "the code server's digest decides"
 
 
 def test_no_secret_has_its_value_here(manifests):
     assert not kinds(manifests, "Secret")
+    settings = kinds(manifests, "ConfigMap")["media-pipeline-settings"]["data"]
+    secret = {f"MEDIA_PIPELINE_{path}" for path in secret_fields()}
+    assert not secret & set(settings)
     for spec in pod_specs(manifests).values():
         for container in spec["containers"]:
             for variable in container.get("env", []):
@@ -83,7 +155,8 @@ def test_only_who_launches_runs_may_speak_to_kubernetes(manifests):
     assert "media-code" not in bound
     assert ("media-webserver" in bound) is not read_only
     for name, spec in pod_specs(manifests).items():
-        assert spec["automountServiceAccountToken"] is (spec["serviceAccountName"] in bound), name
+        account = spec.get("serviceAccountName", "default")
+        assert spec["automountServiceAccountToken"] is (account in bound), name
     allowed = {
         (resource, verb)
         for rule in kinds(manifests, "Role")["media-run-launcher"]["rules"]
@@ -96,7 +169,9 @@ def test_only_who_launches_runs_may_speak_to_kubernetes(manifests):
 
 def test_the_instance_is_the_tested_one_with_this_installations_sizes():
     tested = yaml.safe_load((ROOT / "dagster_home" / "dagster.k8s.yaml").read_text())
-    config = kinds(rendered("values-small.yaml"), "ConfigMap")["media-pipeline-dagster-instance"]
+    config = kinds(chart_of("values-small.yaml", False), "ConfigMap")[
+        "media-pipeline-dagster-instance"
+    ]
     instance = yaml.safe_load(config["data"]["dagster.yaml"])
     assert instance["concurrency"]["runs"]["max_concurrent_runs"] == 2
     for part in ("run_monitoring", "run_retries", "storage", "retention", "run_queue"):
@@ -109,7 +184,9 @@ def test_the_instance_is_the_tested_one_with_this_installations_sizes():
 def test_the_rendered_instance_loads_in_dagster(tmp_path, monkeypatch):
     from dagster._core.instance.config import dagster_instance_config
 
-    config = kinds(rendered("values-gpu.yaml"), "ConfigMap")["media-pipeline-dagster-instance"]
+    config = kinds(chart_of("values-gpu.yaml", False), "ConfigMap")[
+        "media-pipeline-dagster-instance"
+    ]
     (tmp_path / "dagster.yaml").write_text(config["data"]["dagster.yaml"])
     found, _ = dagster_instance_config(str(tmp_path))
     assert found["run_launcher"]["class"] == "K8sRunLauncher"
@@ -118,26 +195,160 @@ def test_the_rendered_instance_loads_in_dagster(tmp_path, monkeypatch):
 
 
 def test_moderation_alone_asks_for_a_gpu():
-    import json
-
-    from media_pipeline.settings import settings_of
-
-    config = kinds(rendered("values-gpu.yaml"), "ConfigMap")["media-pipeline-settings"]["data"]
-    settings = settings_of({key: value for key, value in config.items() if "MEDIA_" in key
-                            and key != "MEDIA_PIPELINE_NAMESPACE"})  # fmt: skip
+    settings = settings_in(chart_of("values-gpu.yaml", False))
     assert settings.runs.executor == "k8s_job"
     assert list(settings.runs.step_config) == ["moderation"]
     assert "nvidia.com/gpu" in json.dumps(settings.runs.step_config)
     assert settings.moderation.device == "cuda"
 
 
+def test_migrations_come_first_and_see_the_owners_secret_alone(manifests):
+    job = kinds(manifests, "Job")["media-pipeline-migrations"]
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    spec = job["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert container["command"] == ["media-pipeline", "migrate"]
+    assert container["envFrom"] == [{"secretRef": {"name": "media-pipeline-ledger-owner"}}]
+    # Nothing of the release is there yet when it runs for the first time.
+    assert "serviceAccountName" not in spec
+    assert "priorityClassName" not in spec
+    for name, other in pod_specs(manifests).items():
+        if name != "Job/media-pipeline-migrations":
+            assert "media-pipeline-ledger-owner" not in str(other), name
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_commands_of_containers_exist(name):
+    import typer
+
+    from media_pipeline.cli.main import app
+
+    manifests = chart_of(name, False)
+    commands = typer.main.get_command(app).commands
+    ours = [
+        container["command"]
+        for spec in pod_specs(manifests).values()
+        for container in spec["containers"]
+        if container.get("command", [""])[0] == "media-pipeline"
+    ]
+    assert len(ours) >= 2
+    for _, command, *words in ours:
+        known = {option for one in commands[command].params for option in one.opts}
+        assert {word for word in words if word.startswith("--")} <= known, command
+
+
+def test_one_of_relay_and_sensor_publishes():
+    for enabled, relay in ((True, "process"), (False, "sensor")):
+        manifests = rendered("values.yaml", relay={"enabled": enabled})
+        assert settings_in(manifests).batch.outbox_relay == relay
+        assert ("media-pipeline-relay" in kinds(manifests, "Deployment")) is enabled
+
+
+def test_live_pods_go_before_backfills(manifests):
+    classes = settings_in(manifests).runs.priority_classes
+    found = {name: one["value"] for name, one in kinds(manifests, "PriorityClass").items()}
+    assert found[classes["live"]] > found[classes["backfill"]]
+    config = kinds(manifests, "ConfigMap")["media-pipeline-dagster-instance"]["data"]
+    launcher = yaml.safe_load(config["dagster.yaml"])["run_launcher"]["config"]
+    pod = launcher["run_k8s_config"]["pod_spec_config"]
+    assert pod["priority_class_name"] == classes["live"]
+    for one in kinds(manifests, "Deployment").values():
+        assert one["spec"]["template"]["spec"]["priorityClassName"] == classes["live"]
+    none = rendered("values.yaml", priorityClasses={"create": False})
+    assert settings_in(none).runs.priority_classes == {}
+    assert "priority" not in str(pod_specs(none)).lower()
+
+
+def test_pods_of_runs_are_not_evicted_and_others_never_hold_a_node(manifests):
+    budgets = {name: one["spec"] for name, one in kinds(manifests, "PodDisruptionBudget").items()}
+    (expression,) = budgets.pop("media-pipeline-runs")["selector"]["matchExpressions"]
+    assert set(expression["values"]) == {"run_worker", "step_worker"}
+    for name, spec in budgets.items():
+        assert spec["maxUnavailable"] >= 1, name
+
+
+def test_who_may_change_things_passes_the_auth_proxy():
+    manifests = chart_of("values.yaml", True)
+    spec = pod_specs(manifests)["Deployment/media-pipeline-webserver"]
+    webserver, proxy = spec["containers"]
+    assert webserver["command"][:3] == ["dagster-webserver", "-h", "127.0.0.1"]
+    assert "ports" not in webserver
+    assert "--upstream=http://127.0.0.1:3000" in proxy["args"]
+    assert "--provider=oidc" in proxy["args"]
+    assert proxy["envFrom"] == [{"secretRef": {"name": "media-oauth2-proxy"}}]
+    (port,) = kinds(manifests, "Service")["media-pipeline-webserver"]["spec"]["ports"]
+    assert port["targetPort"] == proxy["ports"][0]["name"] == "main"
+    policy = kinds(manifests, "NetworkPolicy")["media-pipeline-webserver"]["spec"]
+    assert policy["ingress"][0]["ports"][0]["port"] == proxy["ports"][0]["containerPort"] == 4180
+
+
+def test_a_ui_that_may_change_things_without_a_login_is_refused():
+    with pytest.raises(helm.HelmError, match="authProxy"):
+        rendered("values.yaml", webserver={"readOnly": False})
+    with pytest.raises(helm.HelmError, match="digest"):
+        rendered("values.yaml", webserver={"authProxy": {"enabled": True, "secret": "some"}})
+
+
+def test_vault_knows_pods_by_a_token_made_for_it_alone():
+    manifests = chart_of("values.yaml", True)
+    settings = kinds(manifests, "ConfigMap")["media-pipeline-settings"]["data"]
+    directory, _, file = settings["MEDIA_PIPELINE_VAULT__JWT_FILE"].rpartition("/")
+    assert settings["MEDIA_PIPELINE_VAULT__AUTH"] == "kubernetes"
+    assert settings["MEDIA_PIPELINE_VAULT__ROLE"] == "media"
+    for name, spec in pod_specs(manifests).items():
+        if name.startswith("Job/"):
+            continue
+        (volume,) = [one for one in spec["volumes"] if "projected" in one]
+        (source,) = volume["projected"]["sources"]
+        assert source["serviceAccountToken"] == {
+            "path": file, "audience": "vault", "expirationSeconds": 3600,
+        }  # fmt: skip
+        mounts = {one["name"]: one["mountPath"] for one in spec["containers"][0]["volumeMounts"]}
+        assert mounts[volume["name"]] == directory, name
+    config = kinds(manifests, "ConfigMap")["media-pipeline-dagster-instance"]["data"]
+    pods = yaml.safe_load(config["dagster.yaml"])["run_launcher"]["config"]["run_k8s_config"]
+    assert pods["pod_spec_config"]["automount_service_account_token"] is False
+    (mount,) = [
+        one for one in pods["container_config"]["volume_mounts"] if one["name"] == "vault-identity"
+    ]
+    assert mount["mount_path"] == directory
+    (source,) = pods["pod_spec_config"]["volumes"][-1]["projected"]["sources"]
+    assert source["service_account_token"]["audience"] == "vault"
+
+
+def test_prometheus_finds_the_exporter():
+    manifests = chart_of("values.yaml", True)
+    (monitor,) = kinds(manifests, "ServiceMonitor").values()
+    service = kinds(manifests, "Service")["media-pipeline-exporter"]
+    wanted = monitor["spec"]["selector"]["matchLabels"]
+    assert wanted.items() <= service["metadata"]["labels"].items()
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert (endpoint["port"], endpoint["path"]) == (service["spec"]["ports"][0]["name"], "/metrics")
+    policy = kinds(manifests, "NetworkPolicy")["media-pipeline-exporter"]["spec"]
+    assert policy["ingress"][0]["ports"][0]["port"] == service["spec"]["ports"][0]["port"] == 9108
+
+
+def test_webservers_alone_are_scaled_by_keda():
+    manifests = chart_of("values.yaml", True)
+    (scaled,) = kinds(manifests, "ScaledObject").values()
+    deployments = kinds(manifests, "Deployment")
+    unfixed = {name for name, one in deployments.items() if "replicas" not in one["spec"]}
+    assert unfixed == {scaled["spec"]["scaleTargetRef"]["name"]} == {"media-pipeline-webserver"}
+    assert scaled["spec"]["minReplicaCount"] < scaled["spec"]["maxReplicaCount"]
+    (trigger,) = scaled["spec"]["triggers"]
+    containers = deployments["media-pipeline-webserver"]["spec"]["template"]["spec"]["containers"]
+    assert trigger["metadata"]["containerName"] in {one["name"] for one in containers}
+    assert not {one["kind"] for one in chart_of("values.yaml", False)} & set(OPERATORS)
+
+
 def test_everything_is_denied_that_is_not_allowed():
-    policies = kinds(rendered("values.yaml"), "NetworkPolicy")
+    policies = kinds(chart_of("values.yaml", False), "NetworkPolicy")
     deny = policies["media-pipeline-default-deny"]["spec"]
     assert deny["podSelector"] == {}
     assert set(deny["policyTypes"]) == {"Ingress", "Egress"}
     assert "ingress" not in deny
-    assert not kinds(rendered("values-kind.yaml"), "NetworkPolicy")
+    assert not kinds(chart_of("values-kind.yaml", False), "NetworkPolicy")
 
 
 def test_an_image_without_a_digest_is_refused():

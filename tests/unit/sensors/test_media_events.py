@@ -9,6 +9,7 @@ from media_pipeline.batch_tags import (
     DIGEST_TAG,
     LANE_TAG,
     PARTITION_TAG,
+    POD_TAG,
     PRIORITY_TAG,
     RANGE_END_TAG,
     RANGE_START_TAG,
@@ -17,7 +18,7 @@ from media_pipeline.batch_tags import (
 from media_pipeline.domain.identity import batch_digest
 from media_pipeline.errors import SystemicError
 from media_pipeline.jobs import ENRICH_MEDIA_JOB
-from media_pipeline.settings import BatchSettings, Settings
+from media_pipeline.settings import BatchSettings, RunSettings, Settings
 from sensors.media_events import evaluate
 from tests.fakes.event_log import FakeEventLog
 from tests.fakes.metadata_store import FakeMetadataStore
@@ -211,6 +212,15 @@ def test_backfill_messages_take_the_slow_lane(world):
     (request,) = world.tick().run_requests
     assert request.tags[LANE_TAG] == "backfill"
     assert int(request.tags[PRIORITY_TAG]) < 0
+    assert POD_TAG not in request.tags
+
+
+def test_a_lane_with_a_priority_class_gives_it_to_its_pods(world):
+    classes = RunSettings(priority_classes={"backfill": "media-backfill"})
+    world.send("a", priority="backfill")
+    (request,) = world.tick(settings=Settings(runs=classes)).run_requests
+    pod = json.loads(request.tags[POD_TAG])["pod_spec_config"]
+    assert pod == {"priority_class_name": "media-backfill"}
 
 
 def test_lost_offsets_stop_the_sensor(world):
