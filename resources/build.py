@@ -18,9 +18,9 @@ from resources.event_log import (
     KAFKA_RESOURCE_FIELDS,
     EventSinkResource,
     EventSourceResource,
-    KafkaEventSink,
     KafkaEventSource,
 )
+from resources.event_sink import KafkaEventSink
 from resources.io_managers.metadata import MetadataIOManager
 from resources.io_managers.object_store import ObjectStoreIOManager
 from resources.metadata_store import MetadataStoreResource, PostgrestMetadataStore

@@ -1,4 +1,4 @@
-"""The event log (Kafka protocol): reading by explicit offsets, publishing with acknowledgement.
+"""The event log (Kafka protocol): reading by explicit offsets, and both sides as resources.
 
 Written for brokers as they are: lag comes from the high watermarks of fetches (one broker
 answers ListOffsets(latest) wrongly for batched records), and positions are checked against
@@ -9,67 +9,21 @@ the beginning by hand (another raises nothing for an offset that retention has o
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from media_pipeline.domain.media_asset import MessageRecord
-from media_pipeline.domain.ports import CredentialSource, OutgoingEvent, Poll
+from media_pipeline.domain.ports import CredentialSource, Poll, Span
 from media_pipeline.errors import SystemicError, TransientError
 from media_pipeline.settings import KafkaSettings
+from resources.event_log_client import client_options, taxonomy
+from resources.event_sink import KafkaEventSink
 
 _POLL_SECONDS = 0.25
 _MAX_PARTITION_BYTES = 4 * 1024 * 1024
-
-
-def client_options(settings: KafkaSettings, credentials: CredentialSource) -> dict[str, Any]:
-    """Connection options that consumer, producer and admin share. Holds secrets: never log it."""
-    bound = int(settings.request_timeout_seconds * 1000)
-    options: dict[str, Any] = {
-        "bootstrap_servers": settings.bootstrap_servers.split(","),
-        "security_protocol": settings.security_protocol,
-        "request_timeout_ms": bound,
-        "bootstrap_timeout_ms": bound,
-        "client_id": settings.group_id,
-    }
-    if settings.ssl_cafile:
-        options["ssl_cafile"] = settings.ssl_cafile
-    if settings.security_protocol.startswith("SASL"):
-        options["sasl_mechanism"] = settings.sasl_mechanism
-        options["sasl_plain_username"] = settings.sasl_username
-        options["sasl_plain_password"] = credentials.secret("kafka_password")
-    return options
-
-
-@contextlib.contextmanager
-def _taxonomy(doing: str, settings: KafkaSettings) -> Iterator[None]:
-    """Library errors to ours: refused is systemic, everything retriable is transient."""
-    from kafka import errors  # kept out of definitions' import
-
-    refused = (
-        errors.SaslAuthenticationFailedError,
-        errors.TopicAuthorizationFailedError,
-        errors.GroupAuthorizationFailedError,
-        errors.ClusterAuthorizationFailedError,
-        errors.UnknownTopicOrPartitionError,
-        errors.UnsupportedVersionError,
-    )
-    try:
-        yield
-    except refused as error:
-        raise SystemicError(
-            f"the broker refused {doing}: {type(error).__name__} {error}",
-            remedy="check the topic's existence, ACLs and the SASL credentials.",
-            code="event_log_refused",
-        ) from error
-    except (errors.KafkaError, OSError) as error:
-        raise TransientError(
-            f"{doing} at {settings.bootstrap_servers} failed: {type(error).__name__} {error}",
-            remedy="check that the brokers are up and reachable; it is tried again.",
-            code="event_log_unavailable",
-        ) from error
 
 
 class KafkaEventSource:
@@ -93,11 +47,67 @@ class KafkaEventSource:
         deadline = time.monotonic() + deadline_seconds
         with self._lock:
             try:
-                with _taxonomy(f"reading {topic}", self._settings):
-                    return self._poll(topic, positions, max_records, deadline)
+                with taxonomy(f"reading {topic}", self._settings):
+                    consumer = self._connected()
+                    start = self._assign(consumer, topic, positions)
+                    return self._poll(topic, start, max_records, deadline, {})
             except TransientError:
                 self._close()
                 raise
+
+    def spans(self, topic: str) -> Mapping[int, Span]:
+        """See `EventSource.spans`."""
+        with self._lock:
+            try:
+                with taxonomy(f"asking for the offsets of {topic}", self._settings):
+                    return self._spans(topic)
+            except TransientError:
+                self._close()
+                raise
+
+    def offsets_at(self, topic: str, timestamp_ms: int) -> Mapping[int, int]:
+        """See `EventSource.offsets_at`."""
+        with self._lock:
+            try:
+                with taxonomy(f"looking for a time in {topic}", self._settings):
+                    spans = self._spans(topic)
+                    asked = {_topic_partition(topic, number): timestamp_ms for number in spans}
+                    found = self._connected().offsets_for_times(asked)
+            except TransientError:
+                self._close()
+                raise
+        offsets = {one.partition: answer.offset for one, answer in found.items() if answer}
+        return {
+            number: min(max(offsets.get(number, span.end), span.first), span.end)
+            for number, span in spans.items()
+        }
+
+    def read(
+        self,
+        topic: str,
+        spans: Mapping[int, Span],
+        *,
+        max_records: int,
+        deadline_seconds: float,
+    ) -> Poll:
+        """See `EventSource.read`."""
+        deadline = time.monotonic() + deadline_seconds
+        wanted = {number: span for number, span in spans.items() if span.size}
+        done = {number: span.first for number, span in spans.items() if not span.size}
+        if not wanted:
+            return Poll((), done, {})
+        with self._lock:
+            try:
+                with taxonomy(f"reading {topic}", self._settings):
+                    consumer = self._connected()
+                    positions = {number: span.first for number, span in wanted.items()}
+                    start = self._assign(consumer, topic, positions, only=True)
+                    ends = {number: span.end for number, span in wanted.items()}
+                    poll = self._poll(topic, start, max_records, deadline, ends)
+            except TransientError:
+                self._close()
+                raise
+        return Poll(poll.records, {**poll.positions, **done}, poll.high_watermarks)
 
     def commit(self, topic: str, positions: Mapping[int, int]) -> None:
         """Mirror positions as the group's offsets; TransientError when the broker is away."""
@@ -107,7 +117,7 @@ class KafkaEventSource:
             TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1)
             for partition, offset in positions.items()
         }
-        with self._lock, _taxonomy("committing offsets", self._settings):
+        with self._lock, taxonomy("committing offsets", self._settings):
             self._connected().commit(offsets)
 
     def close(self) -> None:
@@ -138,10 +148,15 @@ class KafkaEventSource:
         return self._consumer
 
     def _poll(
-        self, topic: str, positions: Mapping[int, int], max_records: int, deadline: float
+        self,
+        topic: str,
+        start: Mapping[int, int],
+        max_records: int,
+        deadline: float,
+        ends: Mapping[int, int],
     ) -> Poll:
+        """From assigned positions on; Kafka partitions of `ends` no further than there."""
         consumer = self._connected()
-        start = self._assign(consumer, topic, positions)
         reached = dict(start)
         records: list[MessageRecord] = []
         waiting = set(start)
@@ -152,21 +167,44 @@ class KafkaEventSource:
             )
             for batch in fetched.values():
                 for record in batch:
-                    records.append(_record(record))
+                    end = ends.get(record.partition)
+                    if end is None or record.offset < end:
+                        records.append(_record(record))
                     reached[record.partition] = record.offset + 1
             highs = self._high_watermarks(consumer)
             for partition in list(waiting):
-                high = highs.get(partition)
-                if high is not None and reached[partition] >= high:
+                high, end = highs.get(partition), ends.get(partition)
+                if end is not None and reached[partition] >= end:
+                    waiting.discard(partition)
+                    consumer.pause(_topic_partition(topic, partition))
+                elif high is not None and reached[partition] >= high:
                     waiting.discard(partition)
         for partition, offset in list(reached.items()):
             # Past control records and compacted gaps, which never arrive as records.
             position = consumer.position(_topic_partition(topic, partition))
-            reached[partition] = max(offset, position or 0)
+            far = max(offset, position or 0)
+            reached[partition] = min(far, ends.get(partition, far))
         marks = self._high_watermarks(consumer)
         if len(marks) < len(reached):
             marks |= self._learn_high_watermarks(consumer, topic, marks, reached, deadline)
         return Poll(tuple(records), reached, marks)
+
+    def _spans(self, topic: str) -> dict[int, Span]:
+        consumer = self._connected()
+        start = self._assign(consumer, topic, {})
+        # Near the end, so that the fetch that tells the high watermark carries little.
+        asked = [_topic_partition(topic, number) for number in start]
+        ends = {one.partition: end for one, end in consumer.end_offsets(asked).items()}
+        deadline = time.monotonic() + self._settings.request_timeout_seconds
+        marks = self._learn_high_watermarks(consumer, topic, {}, {**start, **ends}, deadline)
+        if len(marks) < len(start):
+            raise TransientError(
+                f"{topic}: {len(start) - len(marks)} of {len(start)} Kafka partitions did not"
+                " tell their end.",
+                remedy="check that every Kafka partition has a leader; it is tried again.",
+                code="event_log_unavailable",
+            )
+        return {number: Span(first, marks[number]) for number, first in sorted(start.items())}
 
     def _learn_high_watermarks(
         self,
@@ -189,8 +227,11 @@ class KafkaEventSource:
             consumer.poll(timeout_ms=int(_POLL_SECONDS * 1000))
         return self._high_watermarks(consumer)
 
-    def _assign(self, consumer: Any, topic: str, positions: Mapping[int, int]) -> dict[int, int]:
-        """Assign every Kafka partition of the topic and seek; answers the start offsets."""
+    def _assign(
+        self, consumer: Any, topic: str, positions: Mapping[int, int], *, only: bool = False
+    ) -> dict[int, int]:
+        """Assign every Kafka partition of the topic, or `only` those of `positions`, and seek;
+        answers the start offsets."""
         partitions = consumer.partitions_for_topic(topic)
         if not partitions:
             raise SystemicError(
@@ -198,7 +239,15 @@ class KafkaEventSource:
                 remedy="create the topic or grant read on it.",
                 code="topic_missing",
             )
-        assigned = [_topic_partition(topic, number) for number in sorted(partitions)]
+        unknown = sorted(set(positions) - set(partitions)) if only else []
+        if unknown:
+            raise SystemicError(
+                f"{topic} has no Kafka partition {unknown[0]}; there are {len(partitions)}.",
+                remedy="name one that exists.",
+                code="kafka_partition_missing",
+            )
+        numbers = sorted(positions) if only else sorted(partitions)
+        assigned = [_topic_partition(topic, number) for number in numbers]
         # A partition that stays assigned keeps its old high watermark: what came since would
         # look as if it were read.
         consumer.unsubscribe()
@@ -224,69 +273,6 @@ class KafkaEventSource:
     def _high_watermarks(consumer: Any) -> dict[int, int]:
         marks = {one.partition: consumer.highwater(one) for one in consumer.assignment()}
         return {partition: mark for partition, mark in marks.items() if mark is not None}
-
-
-class KafkaEventSink:
-    """`EventSink` on kafka-python: idempotent producer, acknowledgement from all replicas."""
-
-    def __init__(self, settings: KafkaSettings, credentials: CredentialSource) -> None:
-        self._settings = settings
-        self._credentials = credentials
-        self._producer: Any = None
-        self._lock = threading.Lock()
-
-    def publish(self, events: Sequence[OutgoingEvent]) -> None:
-        """Returns when all are acknowledged; raises otherwise, and some may be out."""
-        if not events:
-            return
-        with self._lock:
-            try:
-                with _taxonomy(f"publishing {len(events)} events", self._settings):
-                    self._publish(events)
-            except TransientError:
-                self._close()
-                raise
-
-    def close(self) -> None:
-        with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            producer.close(timeout=5)
-
-    def _publish(self, events: Sequence[OutgoingEvent]) -> None:
-        producer = self._connected()
-        pending = [
-            producer.send(
-                event.topic,
-                value=event.payload,
-                key=event.key,
-                headers=list(event.headers),
-            )
-            for event in events
-        ]
-        producer.flush(timeout=self._settings.request_timeout_seconds * 3)
-        for future in pending:
-            future.get(timeout=self._settings.request_timeout_seconds)
-
-    def _connected(self) -> Any:
-        from kafka import KafkaProducer
-
-        if self._producer is None:
-            batching = {"batch_size": 0, "linger_ms": 0} if self._settings.unbatched else {}
-            self._producer = KafkaProducer(
-                **client_options(self._settings, self._credentials),
-                acks="all",
-                retries=5,
-                max_block_ms=int(self._settings.request_timeout_seconds * 1000),
-                delivery_timeout_ms=int(self._settings.request_timeout_seconds * 3000),
-                allow_auto_create_topics=False,
-                **batching,
-                **({"enable_idempotence": False} if self._settings.unbatched else {}),
-            )
-        return self._producer
 
 
 def _topic_partition(topic: str, partition: int) -> Any:

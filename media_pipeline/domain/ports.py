@@ -270,6 +270,19 @@ class Poll:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Offsets of one Kafka partition: from `first` up to, and without, `end`."""
+
+    first: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        """Offsets in it; compaction and control records may leave fewer records."""
+        return max(0, self.end - self.first)
+
+
 class EventSource(Protocol):
     """Reads a topic by explicit offsets; keeps no position of its own."""
 
@@ -286,6 +299,32 @@ class EventSource(Protocol):
         Kafka partitions without a position start at their beginning. A position that
         retention has overtaken raises SystemicError `offset_out_of_range` naming the
         range that exists. Returns early once every Kafka partition is read to its end.
+        """
+        ...
+
+    def spans(self, topic: str) -> Mapping[int, Span]:
+        """What each Kafka partition holds now: retention has taken what is below `first`."""
+        ...
+
+    def offsets_at(self, topic: str, timestamp_ms: int) -> Mapping[int, int]:
+        """Per Kafka partition an offset before which every record is older than that moment.
+
+        Records after it may be older as well (producers' clocks, whole batches): look at
+        their own timestamps. The end of the Kafka partition where all are older.
+        """
+        ...
+
+    def read(
+        self,
+        topic: str,
+        spans: Mapping[int, Span],
+        *,
+        max_records: int,
+        deadline_seconds: float,
+    ) -> Poll:
+        """As `poll`, but of these Kafka partitions alone and never beyond their spans.
+
+        `positions` reaches a span's `end` when all of it was read.
         """
         ...
 

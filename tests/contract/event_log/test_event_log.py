@@ -1,14 +1,16 @@
 """What every event log must do: in memory and on a real broker."""
 
+import time
 import uuid
 
 import pytest
 
-from media_pipeline.domain.ports import OutgoingEvent
+from media_pipeline.domain.ports import OutgoingEvent, Span
 from media_pipeline.errors import SystemicError, TransientError
 from media_pipeline.settings import KafkaSettings, Settings
 from resources.credentials import SettingsCredentials
-from resources.event_log import KafkaEventSink, KafkaEventSource
+from resources.event_log import KafkaEventSource
+from resources.event_sink import KafkaEventSink
 from tests.fakes.event_log import FakeEventLog
 
 PARTITIONS = 3
@@ -152,3 +154,71 @@ def test_a_position_that_retention_has_overtaken_names_the_range():
     with pytest.raises(SystemicError) as caught:
         poll(fake, "t", {0: 1})
     assert caught.value.code == "offset_out_of_range"
+
+
+def read(source, topic, spans, max_records=1000):
+    return source.read(topic, spans, max_records=max_records, deadline_seconds=10)
+
+
+def same_partition(topic, count, start=0):
+    return [OutgoingEvent(str(n), topic, b"one", str(n).encode()) for n in range(start, count)]
+
+
+def test_spans_tell_what_is_there(log, topic):
+    source, sink = log
+    assert source.spans(topic) == dict.fromkeys(range(PARTITIONS), Span(0, 0))
+    sink.publish(events(topic, 40))
+    spans = source.spans(topic)
+    assert sum(span.size for span in spans.values()) == 40
+    assert {n: span.end for n, span in spans.items()} == dict(poll(source, topic, {}).positions)
+
+
+def test_a_span_is_read_in_portions_and_never_beyond(log, topic):
+    source, sink = log
+    sink.publish(same_partition(topic, 12))
+    (number,) = [n for n, span in source.spans(topic).items() if span.size]
+    seen, position = [], 3
+    while position < 9:
+        found = read(source, topic, {number: Span(position, 9)}, max_records=4)
+        assert set(found.positions) == {number}
+        seen += [int(record.value) for record in found.records]
+        position = found.positions[number]
+    assert (seen, position) == ([3, 4, 5, 6, 7, 8], 9)
+    nothing = read(source, topic, {number: Span(9, 9)})
+    assert (nothing.records, dict(nothing.positions)) == ((), {number: 9})
+
+
+def test_several_spans_are_read_to_their_ends(log, topic):
+    source, sink = log
+    sink.publish(events(topic, 60))
+    spans = {n: Span(2, span.end - 2) for n, span in source.spans(topic).items()}
+    found = read(source, topic, spans)
+    assert dict(found.positions) == {n: span.end for n, span in spans.items()}
+    assert len(found.records) == sum(span.size for span in spans.values()) == 60 - 4 * PARTITIONS
+    assert all(2 <= one.offset < spans[one.partition].end for one in found.records)
+    # The next poll is not held by what the read left paused.
+    assert len(poll(source, topic, {}).records) == 60
+
+
+def test_a_kafka_partition_that_does_not_exist_is_named(log, topic):
+    with pytest.raises(SystemicError, match="99"):
+        read(log[0], topic, {99: Span(0, 5)})
+
+
+def test_nothing_of_a_moment_or_later_lies_before_its_offset(log, topic):
+    source, sink = log
+    sink.publish(same_partition(topic, 5))
+    before = poll(source, topic, {}).records
+    last = max(record.timestamp_ms for record in before)
+    while time.time_ns() // 1_000_000 <= last:  # Until the clock of the timestamps has moved.
+        time.sleep(0.001)
+    sink.publish(same_partition(topic, 10, start=5))
+    records = poll(source, topic, {}).records
+    later = [record for record in records if record.timestamp_ms > last]
+    assert [int(record.value) for record in later] == [5, 6, 7, 8, 9]
+    offsets = source.offsets_at(topic, later[0].timestamp_ms)
+    spans = source.spans(topic)
+    assert set(offsets) == set(spans)
+    assert all(spans[n].first <= offset <= spans[n].end for n, offset in offsets.items())
+    assert offsets[later[0].partition] <= later[0].offset
+    assert source.offsets_at(topic, 0) == {n: span.first for n, span in spans.items()}

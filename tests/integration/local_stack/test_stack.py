@@ -21,7 +21,8 @@ from media_pipeline.local_stack.process import ServerProcess
 from media_pipeline.local_stack.stack import RunningStack, embedded_stack
 from media_pipeline.settings import KafkaSettings, ObjectStoreSettings, Settings
 from resources.credentials import SettingsCredentials, VaultCredentials
-from resources.event_log import KafkaEventSink, KafkaEventSource
+from resources.event_log import KafkaEventSource
+from resources.event_sink import KafkaEventSink
 from resources.object_store import S3ObjectStore
 
 TOPIC = "media.ingested.v1"
