@@ -9,15 +9,16 @@ from typing import Any
 from media_pipeline.domain.identity import batch_digest
 from media_pipeline.domain.media_asset import Priority
 
+#: Name of the dynamic partition set in the Dagster instance.
+MEDIA_ASSETS = "media_asset"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 PARTITION_TAG = "dagster/partition"
+BACKFILL_TAG = "dagster/backfill"
 PRIORITY_TAG = "dagster/priority"
 DIGEST_TAG = "media/batch_digest"
 SIZE_TAG = "media/batch_size"
 LANE_TAG = "media/lane"
-#: Where a set run's config has its keys.
-BATCH_CONFIG_PATH = ("resources", "batch", "config", "partition_keys")
 POD_TAG = "dagster-k8s/config"
 #: Live media go first: the run queue starts higher priorities before lower ones.
 LANE_PRIORITY = {"live": "10", "backfill": "-10"}
@@ -51,6 +52,17 @@ def lane_tags(lane: Priority, priority_classes: Mapping[Priority, str]) -> dict[
         config = {"pod_spec_config": {"priority_class_name": priority_classes[lane]}}
         tags[POD_TAG] = json.dumps(config)
     return tags
+
+
+def run_keys(tags: Mapping[str, str], run_config: Mapping[str, Any]) -> list[str]:
+    """Keys that a run names: all of a set run, the two ends of a range run."""
+    config: Any = run_config
+    for name in ("resources", "batch", "config", "partition_keys"):
+        config = config.get(name) if isinstance(config, Mapping) else None
+    if config:
+        return [str(key) for key in config]
+    found = (tags.get(RANGE_START_TAG), tags.get(RANGE_END_TAG), tags.get(PARTITION_TAG))
+    return list(dict.fromkeys(key for key in found if key))
 
 
 def _common(keys: Sequence[str]) -> dict[str, str]:

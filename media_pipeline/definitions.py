@@ -23,7 +23,9 @@ from media_pipeline.settings import Settings, load_settings
 from resources.build import build_resources
 from sensors.media_events import build_media_events_sensor
 from sensors.outbox_relay import build_outbox_relay_sensor
+from sensors.retirement import build_retirement_sensor
 from sensors.run_failures import build_run_failures_sensor
+from sensors.scaling import build_scaling_sensor
 
 
 def build_defs(
@@ -44,6 +46,8 @@ def build_defs(
             build_media_events_sensor(settings, job),
             *_relay_sensors(settings),
             build_run_failures_sensor(settings),
+            build_retirement_sensor(settings),
+            build_scaling_sensor(settings),
         ],
         resources={
             **resources,

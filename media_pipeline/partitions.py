@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 
-#: Name of the dynamic partition set in the Dagster instance.
-MEDIA_ASSETS = "media_asset"
+from media_pipeline.batch_tags import MEDIA_ASSETS
+
+__all__ = ["MEDIA_ASSETS", "media_assets_partitions"]
 
 media_assets_partitions = dg.DynamicPartitionsDefinition(name=MEDIA_ASSETS)

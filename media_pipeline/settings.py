@@ -232,6 +232,48 @@ class AlertSettings(BaseModel):
     timeout_seconds: float = Field(5, description="bound on one delivery; connect bound is 3 s")
 
 
+class RetirementSettings(BaseModel):
+    """Which asset partitions Dagster keeps; the ledger keeps every media asset for good."""
+
+    keep_keys: int = Field(
+        50_000,
+        description="newest keys that stay by number; Dagster bears about 100,000",
+    )
+    keep_days: float = Field(30, description="a key within that count goes when idle this long")
+    idle_seconds: float = Field(
+        3600, description="a key beyond that count goes when done and idle this long"
+    )
+    max_keys_per_tick: int = Field(2000, description="keys that one tick looks at")
+    max_unfinished_runs: int = Field(
+        1000, description="with more, a tick removes nothing: it could not tell what they need"
+    )
+    tick_interval_seconds: int = Field(60, description="pause between two ticks")
+    tick_deadline_seconds: float = Field(20, description="a tick removes no longer than this")
+
+
+class ScalingSettings(BaseModel):
+    """How many runs may use a workload at once: pool slots, from the backlog."""
+
+    drain_seconds: float = Field(
+        600, description="the backlog of a workload should be worked off in about this long"
+    )
+    workers_per_run: int = Field(
+        2, description="media assets that one run works on at a time: its CPUs"
+    )
+    assumed_seconds: float = Field(
+        1.0, description="cost of one media asset of a workload before any was recorded"
+    )
+    floor: dict[str, int] = Field(
+        default_factory=lambda: {"text": 2, "thumbnails": 2, "ocr": 2, "moderation": 2},
+        description="slots per workload that stay without a backlog: new media start at once",
+    )
+    ceiling: dict[str, int] = Field(
+        default_factory=lambda: {"text": 16, "thumbnails": 16, "ocr": 16, "moderation": 8},
+        description="slots per workload at most: nodes, GPUs, and what dependencies bear",
+    )
+    tick_interval_seconds: int = Field(30, description="pause between two ticks")
+
+
 class RunSettings(BaseModel):
     """How a run executes its steps."""
 
@@ -266,6 +308,8 @@ class Settings(BaseSettings):
     moderation: ModerationSettings = Field(default_factory=ModerationSettings)
     runs: RunSettings = Field(default_factory=RunSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
+    retirement: RetirementSettings = Field(default_factory=RetirementSettings)
+    scaling: ScalingSettings = Field(default_factory=ScalingSettings)
     workloads: tuple[Literal["text", "thumbnails", "ocr", "moderation"], ...] = Field(
         ("text", "thumbnails", "ocr", "moderation"),
         description="what media assets are enriched with; ocr needs text",

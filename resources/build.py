@@ -29,6 +29,7 @@ from resources.object_store import (
     ObjectStoreResource,
     S3ObjectStore,
 )
+from resources.operations_ledger import OperationsLedgerResource, PostgrestOperationsLedger
 from resources.postgrest_client import PostgrestClient
 from resources.sample_store import PostgrestSampleStore
 
@@ -41,13 +42,14 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     object_store = ObjectStoreResource(
         credentials=credentials, **{**store, "allowed_buckets": list(store["allowed_buckets"])}
     )
+    ledger: dict[str, Any] = {
+        "url": settings.ledger.url,
+        "schema_name": settings.ledger.schema_name,
+        "timeout_seconds": settings.ledger.timeout_seconds,
+        "page_rows": settings.ledger.page_rows,
+    }
     metadata_store = MetadataStoreResource(
-        credentials=credentials,
-        url=settings.ledger.url,
-        schema_name=settings.ledger.schema_name,
-        timeout_seconds=settings.ledger.timeout_seconds,
-        page_rows=settings.ledger.page_rows,
-        image_digest=settings.image_digest,
+        credentials=credentials, **ledger, image_digest=settings.image_digest
     )
     batch = BatchResource.configure_at_launch()
     return {
@@ -55,6 +57,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "credentials": credentials,
         "object_store": object_store,
         "metadata_store": metadata_store,
+        "operations_ledger": OperationsLedgerResource(credentials=credentials, **ledger),
         "event_source": EventSourceResource(credentials=credentials, **kafka),
         "event_sink": OffloadingEventSinkResource(
             sink=EventSinkResource(credentials=credentials, **kafka),
@@ -82,6 +85,13 @@ def build_metadata_store(settings: Settings) -> PostgrestMetadataStore:
         build_postgrest_client(settings),
         page_rows=settings.ledger.page_rows,
         image_digest=settings.image_digest,
+    )
+
+
+def build_operations_ledger(settings: Settings) -> PostgrestOperationsLedger:
+    """Figures of the ledger for operators, without Dagster."""
+    return PostgrestOperationsLedger(
+        build_postgrest_client(settings), page_rows=settings.ledger.page_rows
     )
 
 

@@ -11,12 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from media_pipeline.batch_tags import (
-    BATCH_CONFIG_PATH,
-    PARTITION_TAG,
-    RANGE_END_TAG,
-    RANGE_START_TAG,
-)
+from media_pipeline.batch_tags import run_keys
 from media_pipeline.run_retries import MAX_RETRIES_TAG
 
 #: Error code -> what is unhealthy when it comes. One alert each, not one per run.
@@ -112,7 +107,7 @@ def read_failure(
         where=where,
         systemic=run.tags.get(MAX_RETRIES_TAG) == "0",
         retried=run.tags.get(WILL_RETRY_TAG) == "true",
-        asset_ids=tuple((asset_ids or _keys_of(run))[:max_asset_ids]),
+        asset_ids=tuple((asset_ids or run_keys(run.tags, run.run_config))[:max_asset_ids]),
     )
 
 
@@ -194,15 +189,3 @@ def _commonest(step: str, reasons: Mapping[str, str]) -> _Cause:
 def _head(reason: str) -> str:
     found = _OURS.search(reason)
     return found["code"] if found else reason.split(":", 1)[0]
-
-
-def _keys_of(run: dg.DagsterRun) -> list[str]:
-    """Some keys of the batch: all a range run says are its ends."""
-    config: Any = run.run_config
-    for name in BATCH_CONFIG_PATH:
-        config = config.get(name, {}) if isinstance(config, Mapping) else {}
-    if config:
-        return [str(key) for key in config]
-    tags = run.tags
-    found = (tags.get(RANGE_START_TAG), tags.get(RANGE_END_TAG), tags.get(PARTITION_TAG))
-    return list(dict.fromkeys(key for key in found if key))

@@ -6,7 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from media_pipeline.batch_tags import MEDIA_ASSETS
 from media_pipeline.errors import SystemicError
+
+_REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "media_pipeline"}
+_ADDED_AT_ONCE = 100
 
 
 class DagsterApi:
@@ -74,13 +78,7 @@ class DagsterApi:
         states = self.query(
             "query($s:SensorSelector!){sensorOrError(sensorSelector:$s){... on Sensor"
             "{sensorState{typeSpecificData{... on SensorData{lastCursor}}}}}}",
-            {
-                "s": {
-                    "repositoryName": "__repository__",
-                    "repositoryLocationName": "media_pipeline",
-                    "sensorName": sensor,
-                }
-            },
+            {"s": {**_REPOSITORY, "sensorName": sensor}},
         )
         state = states["sensorOrError"].get("sensorState") or {}
         return (state.get("typeSpecificData") or {}).get("lastCursor")
@@ -92,19 +90,20 @@ class DagsterApi:
         tags: Mapping[str, str],
         title: str,
     ) -> str:
-        """Backfill these partitions of these Dagster assets; answers the backfill's id."""
+        """Backfill these partitions of these Dagster assets; answers the backfill's id.
+
+        Partitions that were retired are added again first.
+        """
         params = {
             "assetSelection": [{"path": [name]} for name in assets],
             "partitionNames": list(partition_keys),
             "tags": [{"key": name, "value": value} for name, value in tags.items()],
             "title": title,
         }
-        found = self.query(
-            "mutation($p:LaunchBackfillParams!){launchPartitionBackfill(backfillParams:$p)"
-            "{__typename ... on LaunchBackfillSuccess{backfillId}"
-            " ... on PythonError{message} ... on PartitionKeysNotFoundError{message}}}",
-            {"p": params},
-        )["launchPartitionBackfill"]
+        found = self._launch(params)
+        if found.get("partitionKeys"):
+            self.add_partitions(found["partitionKeys"])
+            found = self._launch(params)
         if "backfillId" not in found:
             raise SystemicError(
                 f"Dagster did not launch the backfill: {found.get('message', found)}",
@@ -112,6 +111,31 @@ class DagsterApi:
                 code="dagster_refused",
             )
         return str(found["backfillId"])
+
+    def _launch(self, params: Mapping[str, object]) -> dict[str, Any]:
+        found: dict[str, Any] = self.query(
+            "mutation($p:LaunchBackfillParams!){launchPartitionBackfill(backfillParams:$p)"
+            "{__typename ... on LaunchBackfillSuccess{backfillId} ... on PythonError{message}"
+            " ... on PartitionKeysNotFoundError{message partitionKeys}}}",
+            {"p": params},
+        )["launchPartitionBackfill"]
+        return found
+
+    def add_partitions(self, keys: Sequence[str]) -> None:
+        """Make keys known as asset partitions; those that are known already do no harm."""
+        for start in range(0, len(keys), _ADDED_AT_ONCE):
+            page = keys[start : start + _ADDED_AT_ONCE]
+            names = [f"k{number}" for number in range(len(page))]
+            declared = "".join(f",${name}:String!" for name in names)
+            calls = "".join(
+                f"{name}:addDynamicPartition(repositorySelector:$s,"
+                f'partitionsDefName:"{MEDIA_ASSETS}",partitionKey:${name}){{__typename}}'
+                for name in names
+            )
+            self.query(
+                f"mutation($s:RepositorySelector!{declared}){{{calls}}}",
+                {"s": _REPOSITORY, **dict(zip(names, page, strict=True))},
+            )
 
     def reload_code(self) -> None:
         """Load the definitions anew, as the button in the UI does."""

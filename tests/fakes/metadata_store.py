@@ -3,6 +3,7 @@
 import copy
 import re
 import threading
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -34,6 +35,7 @@ class Row:
     root_run_id: str | None = None
     recorded_fence: int | None = None
     size_bytes: int | None = None
+    touched_at: float = 0.0
     derivatives: dict[str, Any] = field(default_factory=dict)
 
 
@@ -119,6 +121,7 @@ class FakeMetadataStore:
                     row.fence += 1
                     row.attempts += 1
                     row.run_id, row.root_run_id = run_id, root_run_id
+                    row.touched_at = time.time()
                     if row.status in ("registered", "retry"):
                         row.status = "claimed"
                 answers.append(Claim(row.arrival.asset, row.fence, row.attempts, previous))
@@ -141,6 +144,7 @@ class FakeMetadataStore:
         done_before = row.status in ("complete", "partial")
         row.status = result.verdict.status
         row.size_bytes = result.size_bytes
+        row.touched_at = time.time()
         for derivative in result.derivatives:
             row.derivatives[derivative.kind] = derivative
         if result.verdict.status in ("complete", "partial"):

@@ -1,0 +1,55 @@
+"""`OperationsLedger` on the ledger's functions, behind PostgREST."""
+# No postponed annotations: Dagster reads ResourceDependency from the real ones.
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import dagster as dg
+from pydantic import Field
+
+from media_pipeline.domain.operations import OperationsLedger
+from media_pipeline.domain.ports import CredentialSource
+from resources.postgrest_client import PostgrestClient
+
+Item = TypeVar("Item")
+
+
+class PostgrestOperationsLedger:
+    """`OperationsLedger`; lists are sent in pages of `page_rows`."""
+
+    def __init__(self, client: PostgrestClient, *, page_rows: int = 1000) -> None:
+        self._client = client
+        self._page_rows = page_rows
+
+    def retirable(self, asset_ids: Sequence[str], *, idle_seconds: float) -> list[str]:
+        """See `OperationsLedger.retirable`."""
+        return [
+            row["asset_id"]
+            for page in self._pages(asset_ids)
+            for row in self._client.call(
+                "retirable", {"asset_ids": list(page), "idle_seconds": idle_seconds}
+            )
+        ]
+
+    def _pages(self, items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+        for start in range(0, len(items), self._page_rows):
+            yield items[start : start + self._page_rows]
+
+
+class OperationsLedgerResource(dg.ConfigurableResource[OperationsLedger]):
+    """`OperationsLedger` for Dagster; the token comes from `credentials` at each request."""
+
+    credentials: dg.ResourceDependency[CredentialSource]
+    url: str = Field(description="Base address of PostgREST.")
+    schema_name: str = Field(default="media", description="Schema that PostgREST exposes.")
+    timeout_seconds: float = Field(default=30, description="Bound on one request.")
+    page_rows: int = Field(default=1000, description="Rows of one request.")
+
+    def create_resource(self, context: dg.InitResourceContext) -> OperationsLedger:
+        client = PostgrestClient(
+            self.url,
+            self.credentials,
+            schema=self.schema_name,
+            timeout_seconds=self.timeout_seconds,
+        )
+        return PostgrestOperationsLedger(client, page_rows=self.page_rows)
