@@ -4,7 +4,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench bench-processors constraints clean
+.PHONY: help venv demo test lint bench bench-processors compose-up compose-down constraints clean
+
+# Docker's Compose on the stack of deploy/compose, with secrets that only this machine has.
+COMPOSE = SECRETS=$(CURDIR)/.local/compose docker compose --file deploy/compose/compose.yaml
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -37,6 +40,17 @@ bench: venv ## Measure throughput against a bare loop and a plain worker
 
 bench-processors: venv ## Measure each processor against the raw library call and a rival
 	$(BIN)/python benchmarks/processors.py
+
+compose-up: venv ## Build the image and run the whole stack in Docker; pages on 127.0.0.1:3000, 3001, 9090
+	@command -v docker >/dev/null && docker compose version >/dev/null 2>&1 \
+		|| { echo "Docker with its Compose plugin is needed; without it: make demo"; exit 1; }
+	$(BIN)/python deploy/compose/make_secrets.py .local/compose
+	$(COMPOSE) build
+	$(COMPOSE) up --detach
+	$(COMPOSE) ps
+
+compose-down: ## Stop that stack; VOLUMES=1 throws its data away
+	$(COMPOSE) down $(if $(VOLUMES),--volumes)
 
 constraints: ## Pin what a fresh environment resolves to now
 	rm -rf .venv-constraints

@@ -1,0 +1,198 @@
+"""deploy/compose: a valid Compose file within our rules, and what prepares it, on real servers."""
+
+import importlib.util
+import json
+import re
+import stat
+import uuid
+from pathlib import Path
+
+import compose_spec
+import hvac
+import pytest
+import typer
+import yaml
+from kafka.admin import KafkaAdminClient
+from minio import Minio
+
+from media_pipeline.settings import Settings, settings_of
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE = ROOT / "deploy" / "compose"
+#: Runs once and ends, or has nothing inside to ask it with.
+WITHOUT_HEALTHCHECK = {"migrate", "prepare", "otel-collector"}
+VARIABLE = re.compile(r"\$\{(\w+)(?::[?-]([^}]*))?\}")
+
+
+def script(name: str):
+    specification = importlib.util.spec_from_file_location(name, COMPOSE / f"{name}.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def document() -> dict:
+    given = {"SECRETS": "/secrets"}
+    text = (COMPOSE / "compose.yaml").read_text()
+    return yaml.safe_load(VARIABLE.sub(lambda one: given.get(one[1], one[2]), text))
+
+
+SERVICES = document()["services"]
+OURS = {name for name, one in SERVICES.items() if one["image"] == "media-pipeline:local"}
+each_service = pytest.mark.parametrize("name", SERVICES)
+
+
+def test_it_is_what_the_compose_specification_allows():
+    compose_spec.PyCompose.from_yaml(yaml.safe_dump(document())).to_spec()
+    broken = document()
+    broken["services"]["kafka"]["helthcheck"] = {}
+    with pytest.raises(ValueError, match="helthcheck"):
+        compose_spec.PyCompose.from_yaml(yaml.safe_dump(broken))
+
+
+def test_nothing_is_missing():
+    assert set(SERVICES) >= {
+        "kafka", "postgres", "postgrest", "object-store", "vault", "prometheus", "grafana",
+        "otel-collector", "code", "daemon", "webserver", "relay", "migrate", "prepare",
+    }  # fmt: skip
+
+
+@each_service
+def test_a_service_keeps_to_the_rules(name):
+    service = SERVICES[name]
+    limits = service["deploy"]["resources"]["limits"]
+    assert set(limits) == {"cpus", "memory", "pids"}
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    assert "network_mode" not in service
+    _, _, tag = service["image"].rpartition(":")
+    assert re.search(r"\d+\.\d+", tag) or name in OURS, "a version, not a name that moves"
+    disabled = service["healthcheck"] == {"disable": True}
+    assert disabled == (name in WITHOUT_HEALTHCHECK)
+    for port in service.get("ports", []):
+        assert port.startswith("127.0.0.1:")
+    if name in OURS:
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+
+
+@each_service
+def test_what_a_service_mounts_is_there(name):
+    made = script("make_secrets").files(made_up())
+    top = document()
+    for volume in SERVICES[name].get("volumes", []):
+        source = volume.split(":")[0]
+        if source.startswith("."):
+            assert (COMPOSE / source).exists(), source
+        else:
+            assert source in top["volumes"], source
+    for one in SERVICES[name].get("secrets", []):
+        assert Path(top["secrets"][one]["file"]).name in made, one
+    for one in SERVICES[name].get("env_file", []):
+        assert Path(one["path"]).name in made, one
+    for one in SERVICES[name].get("configs", []):
+        assert top["configs"][one["source"]]["content"]
+        if one["target"].endswith((".yml", ".yaml")):
+            yaml.safe_load(top["configs"][one["source"]]["content"])
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_settings_and_commands_of_our_services_exist(name):
+    from media_pipeline.cli.main import app
+
+    variables = {
+        key: value
+        for key, value in SERVICES[name]["environment"].items()
+        if key.startswith("MEDIA_PIPELINE_")
+    }
+    settings_of(variables)
+    for variable in variables:
+        group, _, field = variable.removeprefix("MEDIA_PIPELINE_").lower().partition("__")
+        assert group in Settings.model_fields, variable
+        if field:
+            assert field in Settings.model_fields[group].annotation.model_fields, variable
+    program, *words = SERVICES[name]["command"]
+    if program == "media-pipeline":
+        command = typer.main.get_command(app).commands[words[0]]
+        known = {option for one in command.params for option in one.opts}
+        assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_everything_starts_after_what_it_needs():
+    def needs(name: str) -> set[str]:
+        direct = SERVICES[name].get("depends_on", {})
+        for other, how in direct.items():
+            ends = other in ("migrate", "prepare")
+            wanted = "service_completed_successfully" if ends else "service_healthy"
+            assert how == {"condition": wanted}, (name, other)
+        return set(direct).union(*map(needs, direct))
+
+    for name in ("code", "daemon", "webserver", "relay"):
+        assert {"postgres", "migrate", "postgrest", "kafka", "object-store", "vault"} < needs(name)
+    workspace = yaml.safe_load((COMPOSE / "workspace.yaml").read_text())
+    server = workspace["load_from"][0]["grpc_server"]
+    assert str(server["port"]) in SERVICES[server["host"]]["command"]
+
+
+def made_up():
+    from media_pipeline.local_stack.secrets_file import StackSecrets
+
+    names = StackSecrets.__dataclass_fields__
+    return StackSecrets(**{name: f"{number}" * 48 for number, name in enumerate(names)})
+
+
+def test_secrets_are_made_once_and_nobody_else_enters_their_folder(tmp_path):
+    make, directory = script("make_secrets"), tmp_path / "secrets"
+    make.write_all(directory)
+    first = (directory / "postgrest.env").read_text()
+    make.write_all(directory)
+    assert (directory / "postgrest.env").read_text() == first
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    settings = dict(
+        line.split("=", 1) for line in (directory / "ledger-owner.env").read_text().splitlines()
+    )
+    assert settings_of(settings).ledger.database_url is not None
+    for name in ("object-store-identities.json", "pipeline-credentials.json"):
+        assert json.loads((directory / name).read_text())
+    text = (COMPOSE / "compose.yaml").read_text().lower()
+    assert not re.search(r"(password|token|secret_key): *[a-z0-9]", text)
+
+
+def test_what_prepares_it_makes_what_is_missing_and_may_be_repeated(stack, tmp_path, monkeypatch):
+    prefix = f"prepared-{uuid.uuid4().hex[:6]}"
+    variables = {
+        **stack.environment(),
+        "MEDIA_PIPELINE_KAFKA__INGESTED_TOPIC": f"{prefix}.ingested",
+        "MEDIA_PIPELINE_KAFKA__ENRICHED_TOPIC": f"{prefix}.enriched",
+        "MEDIA_PIPELINE_KAFKA__DEAD_LETTER_TOPIC": f"{prefix}.dlq",
+        "MEDIA_PIPELINE_OBJECT_STORE__ALLOWED_BUCKETS": json.dumps([f"{prefix}-media"]),
+        "MEDIA_PIPELINE_OBJECT_STORE__DERIVED_BUCKET": f"{prefix}-derived",
+        "MEDIA_PIPELINE_VAULT__PATH": prefix,
+    }
+    registry = tmp_path / "models.json"
+    registry.write_text("{}")  # a model is there already
+    variables["MEDIA_PIPELINE_MODERATION__REGISTRY_FILE"] = str(registry)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    credentials = {
+        "object_store_access_key": stack.s3_access_key,
+        "object_store_secret_key": stack.s3_secret_key,
+        "ledger_token": stack.ledger_token,
+    }
+    file = tmp_path / "credentials.json"
+    file.write_text(json.dumps(credentials))
+    for _ in range(2):
+        script("prepare").main(file)
+    admin = KafkaAdminClient(bootstrap_servers=stack.kafka_bootstrap)
+    topics = {one for one in admin.list_topics() if one.startswith(prefix)}
+    admin.close()
+    assert topics == {f"{prefix}.{kind}" for kind in ("ingested", "enriched", "dlq")}
+    client = Minio(
+        endpoint=stack.s3_endpoint, access_key=stack.s3_access_key,
+        secret_key=stack.s3_secret_key, secure=False, region="us-east-1",
+    )  # fmt: skip
+    buckets = {one.name for one in client.list_buckets() if one.name.startswith(prefix)}
+    assert buckets == {f"{prefix}-media", f"{prefix}-derived"}
+    vault = hvac.Client(url=stack.vault_address, token=stack.vault_token)
+    read = vault.secrets.kv.v2.read_secret_version(path=prefix, raise_on_deleted_version=True)
+    assert read["data"]["data"] == credentials
