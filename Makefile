@@ -10,7 +10,7 @@ STAMP := .venv/.installed
 COMPOSE = SECRETS=$(CURDIR)/.local/compose docker compose --file deploy/compose/compose.yaml
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 venv: $(STAMP) ## Make .venv with everything in it
 
