@@ -46,10 +46,9 @@ def dagster(stack, world, cluster, tmp_path_factory):
 
 
 def new_pod(cluster, known: set[str]):
-    """The pod of the next Job."""
+    """The pod of the next Job; a tick between two messages makes two Jobs of them."""
     wait_until(lambda: set(cluster.pods) - known, "a Job")
-    (name,) = set(cluster.pods) - known
-    return cluster.pods[name]
+    return next(pod for name, pod in cluster.pods.items() if name not in known)
 
 
 def run_statuses(dagster, pods) -> list[str]:
