@@ -7,7 +7,6 @@ the beginning by hand (another raises nothing for an offset that retention has o
 # No postponed annotations: Dagster reads ResourceDependency from the real ones.
 
 import contextlib
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,21 +18,19 @@ from media_pipeline.domain.media_asset import MessageRecord
 from media_pipeline.domain.ports import CredentialSource, Poll, Span
 from media_pipeline.errors import SystemicError, TransientError
 from media_pipeline.settings import KafkaSettings
-from resources.event_log_client import client_options, taxonomy
+from resources.event_log_client import KafkaConnection, client_options
 from resources.event_sink import KafkaEventSink
 
 _POLL_SECONDS = 0.25
 _MAX_PARTITION_BYTES = 4 * 1024 * 1024
 
 
-class KafkaEventSource:
+class KafkaEventSource(KafkaConnection):
     """`EventSource` on kafka-python; one consumer is kept between polls of the same topic."""
 
     def __init__(self, settings: KafkaSettings, credentials: CredentialSource) -> None:
-        self._settings = settings
-        self._credentials = credentials
+        super().__init__(settings, credentials)
         self._consumer: Any = None
-        self._lock = threading.Lock()  # kafka-python's consumer belongs to one thread at a time
 
     def poll(
         self,
@@ -45,37 +42,26 @@ class KafkaEventSource:
     ) -> Poll:
         """See `EventSource.poll`; a broken consumer is dropped and made anew next time."""
         deadline = time.monotonic() + deadline_seconds
-        with self._lock:
-            try:
-                with taxonomy(f"reading {topic}", self._settings):
-                    consumer = self._connected()
-                    start = self._assign(consumer, topic, positions)
-                    return self._poll(topic, start, max_records, deadline, {})
-            except TransientError:
-                self._close()
-                raise
+
+        def read() -> Poll:
+            start = self._assign(self._connected(), topic, positions)
+            return self._poll(topic, start, max_records, deadline, {})
+
+        return self._talk(f"reading {topic}", read)
 
     def spans(self, topic: str) -> Mapping[int, Span]:
         """See `EventSource.spans`."""
-        with self._lock:
-            try:
-                with taxonomy(f"asking for the offsets of {topic}", self._settings):
-                    return self._spans(topic)
-            except TransientError:
-                self._close()
-                raise
+        return self._talk(f"asking for the offsets of {topic}", lambda: self._spans(topic))
 
     def offsets_at(self, topic: str, timestamp_ms: int) -> Mapping[int, int]:
         """See `EventSource.offsets_at`."""
-        with self._lock:
-            try:
-                with taxonomy(f"looking for a time in {topic}", self._settings):
-                    spans = self._spans(topic)
-                    asked = {_topic_partition(topic, number): timestamp_ms for number in spans}
-                    found = self._connected().offsets_for_times(asked)
-            except TransientError:
-                self._close()
-                raise
+
+        def look() -> tuple[Mapping[int, Span], dict[Any, Any]]:
+            spans = self._spans(topic)
+            asked = {_topic_partition(topic, number): timestamp_ms for number in spans}
+            return spans, self._connected().offsets_for_times(asked)
+
+        spans, found = self._talk(f"looking for a time in {topic}", look)
         offsets = {one.partition: answer.offset for one, answer in found.items() if answer}
         return {
             number: min(max(offsets.get(number, span.end), span.first), span.end)
@@ -96,17 +82,14 @@ class KafkaEventSource:
         done = {number: span.first for number, span in spans.items() if not span.size}
         if not wanted:
             return Poll((), done, {})
-        with self._lock:
-            try:
-                with taxonomy(f"reading {topic}", self._settings):
-                    consumer = self._connected()
-                    positions = {number: span.first for number, span in wanted.items()}
-                    start = self._assign(consumer, topic, positions, only=True)
-                    ends = {number: span.end for number, span in wanted.items()}
-                    poll = self._poll(topic, start, max_records, deadline, ends)
-            except TransientError:
-                self._close()
-                raise
+
+        def read() -> Poll:
+            positions = {number: span.first for number, span in wanted.items()}
+            start = self._assign(self._connected(), topic, positions, only=True)
+            ends = {number: span.end for number, span in wanted.items()}
+            return self._poll(topic, start, max_records, deadline, ends)
+
+        poll = self._talk(f"reading {topic}", read)
         return Poll(poll.records, {**poll.positions, **done}, poll.high_watermarks)
 
     def commit(self, topic: str, positions: Mapping[int, int]) -> None:
@@ -117,12 +100,7 @@ class KafkaEventSource:
             TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1)
             for partition, offset in positions.items()
         }
-        with self._lock, taxonomy("committing offsets", self._settings):
-            self._connected().commit(offsets)
-
-    def close(self) -> None:
-        with self._lock:
-            self._close()
+        self._talk("committing offsets", lambda: self._connected().commit(offsets))
 
     def _close(self) -> None:
         consumer, self._consumer = self._consumer, None
@@ -299,9 +277,15 @@ class _KafkaResource(dg.ConfigurableResource[Any]):
     credentials: dg.ResourceDependency[CredentialSource]
     bootstrap_servers: str = Field(description="host:port list, comma-separated.")
     security_protocol: str = Field(default="PLAINTEXT", description="SASL_SSL in production.")
-    sasl_mechanism: str = Field(default="SCRAM-SHA-512", description="PLAIN or SCRAM-SHA-*.")
+    sasl_mechanism: str = Field(
+        default="SCRAM-SHA-512", description="PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER."
+    )
     sasl_username: str | None = Field(default=None, description="Password: kafka_password.")
     ssl_cafile: str | None = Field(default=None, description="Path of the CA bundle.")
+    ssl_certfile: str | None = Field(default=None, description="Our certificate, for mutual TLS.")
+    ssl_keyfile: str | None = Field(default=None, description="Path of its private key.")
+    ssl_key_encrypted: bool = Field(default=False, description="Password: kafka_key_password.")
+    ssl_check_hostname: bool = Field(default=True, description="Broker names are verified.")
     group_id: str = Field(default="media-pipeline", description="Group that mirrors the cursor.")
     request_timeout_seconds: float = Field(default=10, description="Bound on one request.")
     unbatched: bool = Field(default=False, description="Send each record alone.")
@@ -318,6 +302,7 @@ class _KafkaResource(dg.ConfigurableResource[Any]):
 #: Fields of KafkaSettings that the resources take over as they are.
 KAFKA_RESOURCE_FIELDS = (
     "bootstrap_servers", "security_protocol", "sasl_mechanism", "sasl_username", "ssl_cafile",
+    "ssl_certfile", "ssl_keyfile", "ssl_key_encrypted", "ssl_check_hostname",
     "group_id", "request_timeout_seconds", "unbatched",
 )  # fmt: skip
 

@@ -1,14 +1,21 @@
-"""What reading from and writing to the event log share: connection options, errors of ours."""
+"""Connections to the event log: how to log in, what its errors mean, one more try after a refusal.
+
+Passwords, tokens and certificates are read when a connection is made, so that a rotation needs
+no restart.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from media_pipeline.domain.ports import CredentialSource
 from media_pipeline.errors import SystemicError, TransientError
 from media_pipeline.settings import KafkaSettings
+
+Answer = TypeVar("Answer")
 
 
 def client_options(settings: KafkaSettings, credentials: CredentialSource) -> dict[str, Any]:
@@ -21,13 +28,89 @@ def client_options(settings: KafkaSettings, credentials: CredentialSource) -> di
         "bootstrap_timeout_ms": bound,
         "client_id": settings.group_id,
     }
-    if settings.ssl_cafile:
-        options["ssl_cafile"] = settings.ssl_cafile
+    if settings.security_protocol.endswith("SSL"):
+        options |= _tls_options(settings, credentials)
     if settings.security_protocol.startswith("SASL"):
-        options["sasl_mechanism"] = settings.sasl_mechanism
-        options["sasl_plain_username"] = settings.sasl_username
-        options["sasl_plain_password"] = credentials.secret("kafka_password")
+        options |= _sasl_options(settings, credentials)
     return options
+
+
+def _tls_options(settings: KafkaSettings, credentials: CredentialSource) -> dict[str, Any]:
+    """The files are read at each connection: a renewed certificate is seen without a restart."""
+    options: dict[str, Any] = {"ssl_check_hostname": settings.ssl_check_hostname}
+    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        if getattr(settings, name):
+            options[name] = getattr(settings, name)
+    if settings.ssl_key_encrypted:
+        options["ssl_password"] = credentials.secret("kafka_key_password")
+    return options
+
+
+def _sasl_options(settings: KafkaSettings, credentials: CredentialSource) -> dict[str, Any]:
+    from kafka.net.sasl.oauth import AbstractTokenProvider
+
+    class Current(AbstractTokenProvider):  # type: ignore[misc]  # no types published
+        """Asked at each connection and each re-authentication."""
+
+        def token(self) -> str:
+            return credentials.secret("kafka_token")
+
+    options: dict[str, Any] = {"sasl_mechanism": settings.sasl_mechanism}
+    if settings.sasl_mechanism == "OAUTHBEARER":
+        options["sasl_oauth_token_provider"] = Current()
+        return options
+    if not settings.sasl_username:
+        raise SystemicError(
+            f"SASL {settings.sasl_mechanism} needs a user name.",
+            remedy="set MEDIA_PIPELINE_KAFKA__SASL_USERNAME.",
+            code="credentials_missing",
+        )
+    options["sasl_plain_username"] = settings.sasl_username
+    options["sasl_plain_password"] = credentials.secret("kafka_password")
+    return options
+
+
+class _LoginRefusedError(SystemicError):
+    """Worth one more try with a fresh password or token."""
+
+
+class KafkaConnection:
+    """What reading and publishing share: a client that is dropped when it breaks, and made anew
+    with current credentials when the broker refuses its login."""
+
+    def __init__(self, settings: KafkaSettings, credentials: CredentialSource) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._lock = threading.Lock()  # kafka-python's consumer belongs to one thread at a time
+
+    def close(self) -> None:
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        raise NotImplementedError
+
+    def _talk(self, doing: str, call: Callable[[], Answer]) -> Answer:
+        with self._lock:
+            try:
+                return self._once(doing, call)
+            except _LoginRefusedError:
+                # Rotated in between: the client keeps the password that it was made with.
+                self._refuse_login()
+                return self._once(doing, call)
+
+    def _once(self, doing: str, call: Callable[[], Answer]) -> Answer:
+        try:
+            with taxonomy(doing, self._settings):
+                return call()
+        except (TransientError, _LoginRefusedError):
+            self._close()
+            raise
+
+    def _refuse_login(self) -> None:
+        oauth = self._settings.sasl_mechanism == "OAUTHBEARER"
+        name = "kafka_token" if oauth else "kafka_password"
+        self._credentials.refused(name, self._credentials.secret(name))
 
 
 @contextlib.contextmanager
@@ -36,7 +119,6 @@ def taxonomy(doing: str, settings: KafkaSettings) -> Iterator[None]:
     from kafka import errors  # kept out of definitions' import
 
     refused = (
-        errors.SaslAuthenticationFailedError,
         errors.TopicAuthorizationFailedError,
         errors.GroupAuthorizationFailedError,
         errors.ClusterAuthorizationFailedError,
@@ -45,10 +127,16 @@ def taxonomy(doing: str, settings: KafkaSettings) -> Iterator[None]:
     )
     try:
         yield
+    except errors.SaslAuthenticationFailedError as error:
+        raise _LoginRefusedError(
+            f"the broker refused our login for {doing}: {type(error).__name__}.",
+            remedy="check user name and kafka_password or kafka_token, and the broker's users.",
+            code="credentials_refused",
+        ) from error
     except refused as error:
         raise SystemicError(
             f"the broker refused {doing}: {type(error).__name__} {error}",
-            remedy="check the topic's existence, ACLs and the SASL credentials.",
+            remedy="check the topic's existence and the ACLs of this user.",
             code="event_log_refused",
         ) from error
     except (errors.KafkaError, OSError) as error:

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 from media_pipeline.domain.ports import CredentialSource, OutgoingEvent
-from media_pipeline.errors import TransientError
 from media_pipeline.settings import KafkaSettings
-from resources.event_log_client import client_options, taxonomy
+from resources.event_log_client import KafkaConnection, client_options
 
 
-class KafkaEventSink:
+class KafkaEventSink(KafkaConnection):
     """`EventSink` on kafka-python: idempotent producer, acknowledgement from all replicas."""
 
     def __init__(self, settings: KafkaSettings, credentials: CredentialSource) -> None:
-        self._settings = settings
-        self._credentials = credentials
+        super().__init__(settings, credentials)
         self._producer: Any = None
-        self._lock = threading.Lock()
 
     def publish(self, events: Sequence[OutgoingEvent]) -> None:
         """Returns when all are acknowledged; raises otherwise, and some may be out."""
         if not events:
             return
-        with self._lock:
-            try:
-                with taxonomy(f"publishing {len(events)} events", self._settings):
-                    self._publish(events)
-            except TransientError:
-                self._close()
-                raise
-
-    def close(self) -> None:
-        with self._lock:
-            self._close()
+        self._talk(f"publishing {len(events)} events", lambda: self._publish(events))
 
     def _close(self) -> None:
         producer, self._producer = self._producer, None

@@ -2,13 +2,14 @@
 # No postponed annotations: Dagster reads ResourceDependency from the real ones.
 
 import contextlib
+import functools
 import hashlib
 import io
 import threading
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 from pydantic import Field
@@ -20,6 +21,8 @@ from media_pipeline.settings import ObjectStoreSettings
 from media_pipeline.telemetry.phases import phase
 from resources.retries import with_retries
 
+Answer = TypeVar("Answer")
+
 _CHUNK = 256 * 1024
 _MISSING = {"NoSuchKey", "NoSuchVersion", "NoSuchObject", "ResourceNotFound"}
 _REFUSED = {
@@ -30,6 +33,10 @@ _SERVER_ERROR = 500
 _THROTTLED = 429
 
 
+class _KeysRefusedError(SystemicError):
+    """Worth one more try with fresh keys."""
+
+
 class S3ObjectStore:
     """`ObjectStore` on minio-py; safe to use from many threads."""
 
@@ -38,12 +45,13 @@ class S3ObjectStore:
         self._credentials = credentials
         self._client: Any = None
         self._lock = threading.Lock()
+        self._used = threading.local()  # the access key of this thread's newest request
 
     def fetch(self, source: SourceObject, into: Path, *, max_bytes: int) -> FetchedObject:
         """See `ObjectStore.fetch`."""
         self._require_allowed(source.bucket)
         with phase("download"):
-            return with_retries(lambda: self._fetch(source, into, max_bytes))
+            return self._tried(lambda: self._fetch(source, into, max_bytes))
 
     def put(self, object_key: str, data: bytes, content_type: str) -> None:
         """See `ObjectStore.put`."""
@@ -65,7 +73,7 @@ class S3ObjectStore:
                 with _released(answer):
                     return bytes(answer.read())
 
-        return with_retries(read)
+        return self._tried(read)
 
     def list_keys(self, prefix: str) -> list[str]:
         """See `ObjectStore.list_keys`."""
@@ -77,7 +85,7 @@ class S3ObjectStore:
                 )
                 return sorted(str(one.object_name) for one in found)
 
-        return with_retries(read)
+        return self._tried(read)
 
     def link(self, object_key: str) -> str:
         """See `ObjectStore.link`."""
@@ -89,9 +97,24 @@ class S3ObjectStore:
     def probe(self) -> None:
         """See `ObjectStore.probe`."""
         for bucket in (*self._settings.allowed_buckets, self._settings.derived_bucket):
-            with self._taxonomy(bucket):
-                if not self._connected().bucket_exists(bucket_name=bucket):
-                    raise _bucket_missing(bucket)
+            self._tried(functools.partial(self._require_bucket, bucket))
+
+    def _require_bucket(self, bucket: str) -> None:
+        with self._taxonomy(bucket):
+            if not self._connected().bucket_exists(bucket_name=bucket):
+                raise _bucket_missing(bucket)
+
+    def _tried(self, call: Callable[[], Answer]) -> Answer:
+        """Retries of the transient, and once more with fresh keys after a refusal."""
+
+        def once_more() -> Answer:
+            try:
+                return call()
+            except _KeysRefusedError:
+                self._credentials.refused("object_store_access_key", self._used.access_key)
+                return call()
+
+        return with_retries(once_more)
 
     def _put(self, bucket: str, object_key: str, data: bytes, content_type: str) -> None:
         def write() -> None:
@@ -104,7 +127,7 @@ class S3ObjectStore:
                     content_type=content_type,
                 )
 
-        with_retries(write)
+        self._tried(write)
 
     def _fetch(self, source: SourceObject, into: Path, max_bytes: int) -> FetchedObject:
         name = f"{source.bucket}/{source.object_key}"
@@ -150,15 +173,18 @@ class S3ObjectStore:
         from minio.credentials.credentials import Credentials
         from minio.credentials.providers import Provider
 
-        source = self._credentials
+        source, used = self._credentials, self._used
 
         class Current(Provider):
             """Asks at every request, so that a rotation needs no restart."""
 
             def retrieve(self) -> Any:
+                keys = source.object_store_keys()
+                used.access_key = keys.access_key
                 return Credentials(
-                    access_key=source.secret("object_store_access_key"),
-                    secret_key=source.secret("object_store_secret_key"),
+                    access_key=keys.access_key,
+                    secret_key=keys.secret_key,
+                    session_token=keys.session_token,
                 )
 
         with self._lock:
@@ -208,12 +234,10 @@ class S3ObjectStore:
         if error.code == "NoSuchBucket":
             return _bucket_missing(name.split("/", maxsplit=1)[0])
         if error.code in _REFUSED:
-            refresh = getattr(self._credentials, "refresh", None)
-            if refresh is not None:
-                refresh()
-            return SystemicError(
+            return _KeysRefusedError(
                 f"the object store refused {name}: {error.code}.",
-                remedy="check the keys in Vault, the policy of their user and this host's clock.",
+                remedy="check the keys or the STS role, their policy and this host's clock"
+                " (deploy/runbooks/object-store-access.md).",
                 code="credentials_refused",
             )
         if status >= _SERVER_ERROR or status == _THROTTLED or error.code == "SlowDown":

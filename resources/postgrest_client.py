@@ -110,14 +110,14 @@ class PostgrestClient:
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
 
         def send() -> Any:
+            token = self._credentials.secret("ledger_token")
             try:
-                return self._send(method, target, query, data, headers)
+                return self._send(method, target, query, data, {**headers, **_bearer(token)})
             except _TokenError:
                 # Rotated or expired in between: once more with what is current now.
-                refresh = getattr(self._credentials, "refresh", None)
-                if refresh is not None:
-                    refresh()
-                return self._send(method, target, query, data, headers)
+                self._credentials.refused("ledger_token", token)
+                token = self._credentials.secret("ledger_token")
+                return self._send(method, target, query, data, {**headers, **_bearer(token)})
 
         return with_retries(send)
 
@@ -140,10 +140,7 @@ class PostgrestClient:
                 f"{self._url}/{target}",
                 params=query,
                 data=data,
-                headers={
-                    **headers,
-                    "Authorization": f"Bearer {self._credentials.secret('ledger_token')}",
-                },
+                headers=dict(headers),
                 timeout=(_CONNECT_SECONDS, self._timeout),
                 allow_redirects=False,
             )
@@ -156,6 +153,10 @@ class PostgrestClient:
         if answer.ok:
             return answer.json() if answer.content else None
         raise _error_of(answer.status_code, answer.text, answer.headers, target)
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 class _TokenError(SystemicError):
@@ -177,7 +178,8 @@ def _error_of(
     if code in _TOKEN_CODES or (not code and status == 401):  # noqa: PLR2004
         return _TokenError(
             what,
-            remedy="check the ledger token in Vault, its expiry and PostgREST's JWT secret.",
+            remedy="check the token's expiry, the keys that PostgREST knows and the clocks"
+            " (deploy/runbooks/ledger-writes.md).",
             code="credentials_refused",
         )
     if code == _SUPERSEDED:

@@ -344,11 +344,32 @@ class EventSink(Protocol):
 # --- credentials ----------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectStoreKeys:
+    """Keys that belong together: taken in one go, so that a rotation cannot mix old and new."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
 class CredentialSource(Protocol):
-    """Hands out secrets at the moment of use, so that a rotation needs no restart."""
+    """Hands out secrets at the moment of use, so that a rotation needs no restart.
+
+    Never log an answer. Errors: SystemicError `credentials_missing` or `credentials_refused`,
+    TransientError `vault_unavailable`.
+    """
 
     def secret(self, name: str) -> str:
-        """The current value of `object_store_access_key`, `object_store_secret_key`,
-        `ledger_token` or `kafka_password`; SystemicError `credentials_missing` or
-        `credentials_refused` otherwise. Never log the answer."""
+        """The current value of `ledger_token`, `kafka_password`, `kafka_token`, or another name
+        that resources/credentials lists."""
+        ...
+
+    def object_store_keys(self) -> ObjectStoreKeys:
+        """The current keys of the object store."""
+        ...
+
+    def refused(self, name: str, value: str) -> None:
+        """Somebody refused this value (keys of the object store: `object_store_access_key`): the
+        next use fetches a new one, unless another thread has done so since."""
         ...

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from media_pipeline.local_stack import vault
 from media_pipeline.local_stack.executables import find_executable
 from media_pipeline.local_stack.process import ServerProcess
 from media_pipeline.local_stack.secrets_file import StackSecrets, write_private
@@ -23,17 +25,27 @@ PORT_NAMES = tuple(
 
 
 def start(
-    data_dir: Path, ports: Mapping[str, int], secrets: StackSecrets, log_dir: Path
+    data_dir: Path,
+    ports: Mapping[str, int],
+    secrets: StackSecrets,
+    log_dir: Path,
+    *,
+    issuer: str,
 ) -> ServerProcess:
-    """Start SeaweedFS and make the buckets; answers once a real request succeeds."""
+    """Start SeaweedFS and make the buckets; answers once a real request succeeds.
+
+    Its STS believes identity tokens of `issuer`.
+    """
     directory = data_dir / "seaweedfs"
     directory.mkdir(parents=True, exist_ok=True)
     identities = data_dir / "s3-identities.json"
     write_private(identities, json.dumps(_identities(secrets)))
+    access = data_dir / "s3-access.json"
+    write_private(access, json.dumps(access_rules(issuer, secrets)))
     command = [
         find_executable("weed"), "mini",
         f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-        f"-s3.config={identities}",
+        f"-s3.config={identities}", f"-s3.iam.config={access}",
         # Off: telemetry (on by default) and every surface that nobody here uses.
         "-master.telemetry=false", "-webdav=false", "-admin.ui=false",
         "-s3.port.iceberg=0", "-s3.port.lance=0",
@@ -56,6 +68,77 @@ def start(
     process.wait_ready(lambda: _healthy(endpoint))
     process.wait_ready(lambda: _make_buckets(endpoint, secrets))
     return process
+
+
+def access_rules(issuer: str, secrets: StackSecrets) -> dict[str, object]:
+    """Who may assume which role, and what each role may do: nothing that is not listed."""
+    provider = {
+        "name": "vault",
+        "type": "oidc",
+        "enabled": True,
+        "config": {
+            "issuer": issuer,
+            "clientId": vault.WORKLOAD,
+            "jwksUri": f"{issuer}/.well-known/keys",
+        },
+    }
+    return {
+        "sts": {
+            "tokenDuration": "1h",
+            "maxSessionLength": "12h",
+            "issuer": "media-pipeline-sts",
+            "signingKey": base64.b64encode(secrets.sts_signing_key.encode()).decode(),
+            "providers": [provider],
+        },
+        "policy": {"defaultEffect": "Deny", "storeType": "memory"},
+        "roles": [_role(name, role) for name, (role, _) in ROLES.items()],
+        "policies": [
+            {"name": name, "document": {"Version": "2012-10-17", "Statement": statements}}
+            for name, (_, statements) in ROLES.items()
+        ],
+    }
+
+
+def role_arn(name: str) -> str:
+    return f"arn:aws:iam::role/{name}"
+
+
+def _role(name: str, ledger_role: str) -> dict[str, object]:
+    """A role for those whose identity token has this `role` claim."""
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Federated": "vault"},
+        "Action": ["sts:AssumeRoleWithWebIdentity"],
+        "Condition": {"StringEquals": {"oidc:role": ledger_role}},
+    }
+    return {
+        "roleName": name,
+        "roleArn": role_arn(name),
+        "trustPolicy": {"Version": "2012-10-17", "Statement": [trust]},
+        "attachedPolicies": [name],
+    }
+
+
+def _allow(bucket: str, *actions: str) -> list[dict[str, object]]:
+    """On the objects of a bucket, and to list it."""
+    objects = [f"s3:{action}" for action in actions]
+    return [
+        {"Effect": "Allow", "Action": objects, "Resource": [f"arn:aws:s3:::{bucket}/*"]},
+        {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [f"arn:aws:s3:::{bucket}"]},
+    ]
+
+
+#: Role -> claim that may assume it, and what it may do. `ingest` uploads, so the whole pipeline
+#: writes both buckets; the broker's bucket is nobody's here.
+ROLES: dict[str, tuple[str, list[dict[str, object]]]] = {
+    "media-pipeline": (
+        "media_writer",
+        [
+            *_allow(MEDIA_BUCKET, "GetObject", "PutObject"),
+            *_allow(DERIVED_BUCKET, "GetObject", "PutObject", "DeleteObject"),
+        ],
+    ),
+}
 
 
 def _identities(secrets: StackSecrets) -> dict[str, object]:

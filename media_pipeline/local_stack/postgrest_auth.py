@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -20,19 +21,20 @@ class Caller:
 
 
 class Authenticator:
-    """`secret` is a shared secret, or a JWK or JWKS document as JSON."""
+    """`secret` is a shared secret, a JWK or JWKS document as JSON, or `@file` with one of these."""
 
     def __init__(self, secret: str, anonymous_role: str) -> None:
         self._anonymous = anonymous_role
+        self._secret = secret
         self._keys: list[tuple[Any, str]] = []
-        try:
-            document = json.loads(secret)
-        except ValueError:
-            self._keys = [(secret, "HS256")]
-            return
-        for entry in document.get("keys", [document]):
-            key = jwt.PyJWK(entry)
-            self._keys.append((key.key, key.algorithm_name))
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the file again, as PostgREST does when its configuration is reloaded."""
+        text = self._secret
+        if text.startswith("@"):
+            text = Path(text[1:]).read_text().strip()
+        self._keys = _keys_of(text)
 
     def caller(self, authorization: str | None) -> Caller:
         """The caller behind an Authorization header; none means the anonymous role."""
@@ -57,3 +59,12 @@ class Authenticator:
             except jwt.PyJWTError as error:
                 problem = error
         raise ApiError(401, "PGRST301", f"JWT could not be verified: {problem}") from problem
+
+
+def _keys_of(text: str) -> list[tuple[Any, str]]:
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return [(text, "HS256")]
+    found = [jwt.PyJWK(entry) for entry in document.get("keys", [document])]
+    return [(key.key, key.algorithm_name) for key in found]

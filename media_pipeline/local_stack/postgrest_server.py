@@ -8,13 +8,14 @@ docker compose and Helm run the real one; the contract suite runs against both.
 
 Run by `python -m media_pipeline.local_stack.postgrest_server` with PostgREST's own
 variables: PGRST_DB_URI, PGRST_SERVER_HOST, PGRST_SERVER_PORT, PGRST_DB_SCHEMAS,
-PGRST_DB_ANON_ROLE, PGRST_JWT_SECRET.
+PGRST_DB_ANON_ROLE, PGRST_JWT_SECRET (a secret, a JWKS, or `@file`; SIGUSR2 reads it again).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -281,9 +282,9 @@ def _text(body: str, status: int = 200, headers: Mapping[str, str] | None = None
     )
 
 
-def build_app(uri: str, schemas: list[str], secret: str, anonymous_role: str) -> Starlette:
+def build_app(uri: str, schemas: list[str], authenticator: Authenticator) -> Starlette:
     """The ASGI application."""
-    gateway = Gateway(uri, schemas, Authenticator(secret, anonymous_role))
+    gateway = Gateway(uri, schemas, authenticator)
 
     async def live(_: Request) -> Response:
         return Response(status_code=200)
@@ -313,12 +314,9 @@ def build_app(uri: str, schemas: list[str], secret: str, anonymous_role: str) ->
 
 def main(getenv: Callable[[str], str] = os.environ.__getitem__) -> None:
     """Serve until TERM. The variables are PostgREST's, so that either can be started."""
-    app = build_app(
-        getenv("PGRST_DB_URI"),
-        getenv("PGRST_DB_SCHEMAS").split(","),
-        getenv("PGRST_JWT_SECRET"),
-        getenv("PGRST_DB_ANON_ROLE"),
-    )
+    authenticator = Authenticator(getenv("PGRST_JWT_SECRET"), getenv("PGRST_DB_ANON_ROLE"))
+    signal.signal(signal.SIGUSR2, lambda *_: authenticator.reload())
+    app = build_app(getenv("PGRST_DB_URI"), getenv("PGRST_DB_SCHEMAS").split(","), authenticator)
     uvicorn.run(
         app,
         host=getenv("PGRST_SERVER_HOST"),

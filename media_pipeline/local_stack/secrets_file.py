@@ -23,6 +23,7 @@ class StackSecrets:
     filer_signing_key: str
     jwt_secret: str
     vault_seal_key: str
+    sts_signing_key: str
 
     def token(self, role: str) -> str:
         """A JWT (HS256) with the role claim that PostgREST checks."""
@@ -35,10 +36,11 @@ class StackSecrets:
 
 def load_or_make(file: Path) -> StackSecrets:
     """Read the secrets of this data directory, or make and keep them."""
-    if file.exists():
-        return StackSecrets(**json.loads(file.read_text()))
-    made = StackSecrets(**{field.name: secrets.token_hex(24) for field in fields(StackSecrets)})
-    write_private(file, json.dumps(asdict(made), indent=1))
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    names = [field.name for field in fields(StackSecrets)]
+    made = StackSecrets(**{name: kept.get(name) or secrets.token_hex(24) for name in names})
+    if asdict(made) != kept:
+        write_private(file, json.dumps(asdict(made), indent=1))
     return made
 
 

@@ -21,6 +21,8 @@ from media_pipeline.local_stack.secrets_file import StackSecrets, load_or_make, 
 from media_pipeline.settings import Settings, settings_of
 
 STATE_FILE = "stack.json"
+#: What PostgREST verifies tokens with.
+KEYS_FILE = "postgrest-keys.json"
 _PORTS = ("postgresql", "postgrest", "kafka", "vault", "vault-cluster", *object_store.PORT_NAMES)
 
 Report = Callable[[str], None]
@@ -43,13 +45,15 @@ class RunningStack:
     reader_token: str
     vault_address: str
     vault_token: str
+    vault_role_id: str
+    vault_secret_id_file: Path
     servers: Mapping[str, ServerProcess]
 
     def __repr__(self) -> str:
         return f"RunningStack({self.data_dir})"
 
     def environment(self) -> dict[str, str]:
-        """Variables that make `Settings` mean this stack; credentials come from its vault."""
+        """Variables that make `Settings` mean this stack; no secret is among them."""
         prefix = "MEDIA_PIPELINE_"
         return {
             f"{prefix}KAFKA__BOOTSTRAP_SERVERS": self.kafka_bootstrap,
@@ -63,9 +67,15 @@ class RunningStack:
             f"{prefix}MODERATION__REGISTRY_FILE": str(self.data_dir / "models.json"),
             f"{prefix}MODERATION__MODEL_DIR": str(self.data_dir / "models"),
             f"{prefix}VAULT__ADDRESS": self.vault_address,
-            f"{prefix}VAULT__TOKEN": self.vault_token,
+            # One identity, as in production; the secret id stays in its file.
+            f"{prefix}VAULT__MODE": "workload_identity",
+            f"{prefix}VAULT__AUTH": "approle",
+            f"{prefix}VAULT__ROLE_ID": self.vault_role_id,
+            f"{prefix}VAULT__SECRET_ID_FILE": str(self.vault_secret_id_file),
+            f"{prefix}VAULT__IDENTITY_ROLE": vault.WORKLOAD,
             f"{prefix}VAULT__MOUNT": vault.MOUNT,
             f"{prefix}VAULT__PATH": vault.PATH,
+            f"{prefix}OBJECT_STORE__STS_ROLE_ARN": object_store.role_arn(vault.WORKLOAD),
         }
 
     def settings(self) -> Settings:
@@ -96,60 +106,90 @@ def embedded_stack(data_dir: Path, *, on_event: Report | None = None) -> Iterato
 
 
 def _start_all(data_dir: Path, servers: dict[str, ServerProcess], report: Report) -> RunningStack:
-    """Two chains side by side: database -> PostgREST; object store -> broker; and the vault."""
-    ports = remembered_ports(data_dir / "ports.json", _PORTS)
-    secrets = load_or_make(data_dir / "secrets.json")
-    log_dir = data_dir / "logs"
-    database = Database(data_dir, ports["postgresql"], secrets.postgres_password, log_dir)
-    s3_endpoint = f"127.0.0.1:{ports['weed-s3']}"
-
-    def note(server: ServerProcess) -> None:
-        servers[server.name] = server
-        report(f"{server.name} is up")
-
-    def metadata_chain() -> None:
-        note(database.start())
-        for name in apply_migrations(database.url("media")):
-            report(f"applied migration {name}")
-        # As in production: a role that may only become one of the others.
-        database.allow_login("authenticator")
-        url = database.url("media", user="authenticator")
-        note(metadata_server.start(ports["postgrest"], url, secrets, log_dir))
-
-    def object_chain() -> None:
-        note(object_store.start(data_dir, ports, secrets, log_dir))
-        note(event_log.start(ports["kafka"], s3_endpoint, secrets, log_dir))
-
-    def vault_chain() -> str:
-        address = f"http://127.0.0.1:{ports['vault']}"
-        server, token = vault.start(
-            data_dir, ports["vault"], ports["vault-cluster"], secrets, log_dir
-        )
-        note(server)
-        vault.store(server, address, token, _pipeline_credentials(secrets))
-        return token
-
+    """Side by side: vault; database -> PostgREST with the vault's keys; object store -> broker."""
+    start = _Start(data_dir, servers, report)
     with ThreadPoolExecutor(3, "start") as threads:
-        chains = [threads.submit(chain) for chain in (metadata_chain, object_chain)]
-        vault_token = threads.submit(vault_chain)
+        vault_ready = threads.submit(start.vault_chain)
+        chains = [
+            threads.submit(start.metadata_chain, vault_ready.result),
+            threads.submit(start.object_chain),
+        ]
         for chain in chains:
             chain.result()
+        vault_token, role_id, secret_id_file = vault_ready.result()
+    ports, secrets = start.ports, start.secrets
     return RunningStack(
         data_dir=data_dir,
         kafka_bootstrap=f"127.0.0.1:{ports['kafka']}",
-        s3_endpoint=s3_endpoint,
+        s3_endpoint=start.s3_endpoint,
         s3_access_key=secrets.s3_access_key,
         s3_secret_key=secrets.s3_secret_key,
-        postgres_dsn=database.url("media"),
-        dagster_postgres_url=database.url("dagster", "postgresql+psycopg2"),
+        postgres_dsn=start.database.url("media"),
+        dagster_postgres_url=start.database.url("dagster", "postgresql+psycopg2"),
         ledger_url=f"http://127.0.0.1:{ports['postgrest']}",
         jwt_secret=secrets.jwt_secret,
         ledger_token=secrets.token("media_writer"),
         reader_token=secrets.token("media_reader"),
-        vault_address=f"http://127.0.0.1:{ports['vault']}",
-        vault_token=vault_token.result(),
+        vault_address=start.vault_address,
+        vault_token=vault_token,
+        vault_role_id=role_id,
+        vault_secret_id_file=secret_id_file,
         servers=servers,
     )
+
+
+class _Start:
+    """The servers in the order in which they need each other."""
+
+    def __init__(self, data_dir: Path, servers: dict[str, ServerProcess], report: Report) -> None:
+        self.data_dir = data_dir
+        self.servers = servers
+        self.report = report
+        self.log_dir = data_dir / "logs"
+        self.ports = remembered_ports(data_dir / "ports.json", _PORTS)
+        self.secrets = load_or_make(data_dir / "secrets.json")
+        self.database = Database(
+            data_dir, self.ports["postgresql"], self.secrets.postgres_password, self.log_dir
+        )
+        self.s3_endpoint = f"127.0.0.1:{self.ports['weed-s3']}"
+        self.vault_address = f"http://127.0.0.1:{self.ports['vault']}"
+
+    def vault_chain(self) -> tuple[str, str, Path]:
+        """(root token, role id, file of the secret id)."""
+        server, token = vault.start(
+            self.data_dir, self.ports["vault"], self.ports["vault-cluster"], self.secrets,
+            self.log_dir,
+        )  # fmt: skip
+        self._note(server)
+        vault.store(server, self.vault_address, token, _pipeline_credentials(self.secrets))
+        login = vault.let_in(self.data_dir, self.vault_address, token, "media_writer")
+        return token, *login
+
+    def metadata_chain(self, wait_for_vault: Callable[[], object]) -> None:
+        self._note(self.database.start())
+        for name in apply_migrations(self.database.url("media")):
+            self.report(f"applied migration {name}")
+        # As in production: a role that may only become one of the others.
+        self.database.allow_login("authenticator")
+        url = self.database.url("media", user="authenticator")
+        wait_for_vault()
+        keys = self.data_dir / KEYS_FILE
+        metadata_server.write_keys(keys, self.secrets, vault.public_keys(self.vault_address))
+        self._note(metadata_server.start(self.ports["postgrest"], url, keys, self.log_dir))
+
+    def object_chain(self) -> None:
+        issuer = vault.issuer(self.ports["vault"])
+        server = object_store.start(
+            self.data_dir, self.ports, self.secrets, self.log_dir, issuer=issuer
+        )
+        self._note(server)
+        self._note(
+            event_log.start(self.ports["kafka"], self.s3_endpoint, self.secrets, self.log_dir)
+        )
+
+    def _note(self, server: ServerProcess) -> None:
+        self.servers[server.name] = server
+        self.report(f"{server.name} is up")
 
 
 def _pipeline_credentials(secrets: StackSecrets) -> dict[str, str]:
@@ -194,7 +234,7 @@ def note_server(data_dir: Path, server: ServerProcess, environment: Mapping[str,
 
 
 def _write_state(stack: RunningStack) -> None:
-    """For other shells: `status`, `down`, `env`. Holds the vault token, so it is private."""
+    """For other shells: `status`, `down`, `env`. Names the files with secrets, so it is private."""
     state = {
         "pid": os.getpid(),
         "servers": {

@@ -1,13 +1,16 @@
-"""OpenBao (Vault API): holds the credentials that the pipeline reads at run time."""
+"""OpenBao (Vault API): says who the pipeline is, and holds the secrets that cannot be avoided."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from media_pipeline.errors import SystemicError
 from media_pipeline.local_stack.executables import packaged_executable
 from media_pipeline.local_stack.ports import listening
 from media_pipeline.local_stack.process import ServerProcess
@@ -15,6 +18,9 @@ from media_pipeline.local_stack.secrets_file import StackSecrets, write_private
 
 MOUNT = "secret"
 PATH = "media-pipeline"
+#: Name of the workload: its login, its policy, the audience of its identity tokens.
+WORKLOAD = "media-pipeline"
+IDENTITY_SECONDS = 3600
 
 
 def start(
@@ -58,6 +64,70 @@ def _store(address: str, token: str, values: Mapping[str, str]) -> bool:
         # A new kv mount turns itself into version 2 and refuses everything meanwhile.
         return False
     return True
+
+
+def let_in(data_dir: Path, address: str, token: str, ledger_role: str) -> tuple[str, Path]:
+    """Make the workload's login and identity; answers its role id and the file of its secret id.
+
+    What a person would do by deploy/runbooks/credential-rotation.md. Repeating it changes nothing.
+    """
+    import hvac
+
+    client = hvac.Client(url=address, token=token, timeout=10)
+    write = client.adapter.post
+    if "approle/" not in client.sys.list_auth_methods()["data"]:
+        client.sys.enable_auth_method("approle")
+    policy = (policies_dir() / f"{WORKLOAD}.hcl").read_text()
+    client.sys.create_or_update_acl_policy(WORKLOAD, policy)
+    write(
+        f"/v1/identity/oidc/key/{WORKLOAD}",
+        json={
+            "algorithm": "RS256", "allowed_client_ids": [WORKLOAD],
+            "rotation_period": "24h", "verification_ttl": "24h",
+        },
+    )  # fmt: skip
+    write(
+        f"/v1/identity/oidc/role/{WORKLOAD}",
+        json={
+            "key": WORKLOAD, "client_id": WORKLOAD, "ttl": f"{IDENTITY_SECONDS}s",
+            "template": json.dumps({"role": ledger_role}),
+        },
+    )  # fmt: skip
+    write(
+        f"/v1/auth/approle/role/{WORKLOAD}",
+        json={"token_policies": [WORKLOAD], "token_ttl": "1h", "token_max_ttl": "24h"},
+    )
+    file = data_dir / "openbao" / "secret-id"
+    if not file.exists():
+        made = client.auth.approle.generate_secret_id(WORKLOAD)
+        write_private(file, made["data"]["secret_id"])
+    return str(client.auth.approle.read_role_id(WORKLOAD)["data"]["role_id"]), file
+
+
+def issuer(port: int) -> str:
+    """What stands in the tokens' `iss`."""
+    return f"http://127.0.0.1:{port}/v1/identity/oidc"
+
+
+def public_keys(address: str) -> list[dict[str, Any]]:
+    """The keys that verify identity tokens, the next one included; nobody needs a token for it."""
+    with urllib.request.urlopen(  # noqa: S310  # our own loopback address
+        f"{address}/v1/identity/oidc/.well-known/keys", timeout=5
+    ) as answer:
+        return list(json.load(answer)["keys"])
+
+
+def policies_dir() -> Path:
+    """The folder with the policies: in the repository, else inside the installed wheel."""
+    package = Path(__file__).resolve().parents[1]
+    for candidate in (package.parent / "deploy/vault/policies", package / "vault_policies"):
+        if candidate.is_dir():
+            return candidate
+    raise SystemicError(
+        "the Vault policies are in neither the repository nor the wheel.",
+        remedy="reinstall media-pipeline.",
+        code="installation_incomplete",
+    )
 
 
 def _seal_key(directory: Path, secrets: StackSecrets) -> Path:

@@ -1,88 +1,90 @@
-"""Where secrets come from: the environment, or Vault (OpenBao here)."""
+"""What every credential source must do: the environment, and both ways of a real OpenBao."""
 
 import pytest
 
+from media_pipeline.domain.ports import ObjectStoreKeys
 from media_pipeline.errors import SystemicError
-from media_pipeline.settings import ObjectStoreSettings, Settings, VaultSettings
-from resources.credentials import SettingsCredentials, VaultCredentials, credential_source
+from media_pipeline.settings import (
+    KafkaSettings,
+    LedgerSettings,
+    ObjectStoreSettings,
+    Settings,
+    VaultSettings,
+)
+from resources.credentials import (
+    SettingsCredentials,
+    StoredCredentials,
+    WorkloadIdentity,
+    credential_source,
+)
 
-NAME = "object_store_access_key"
 
-
-@pytest.fixture(params=["environment", "vault"])
+@pytest.fixture(params=["environment", "stored", "workload_identity"])
 def source(request):
-    """A source that knows NAME = "key-1" and nothing else."""
+    """A source that has everything but `kafka_key_password`."""
     if request.param == "environment":
-        return SettingsCredentials(Settings(object_store=ObjectStoreSettings(access_key="key-1")))
-    stack = request.getfixturevalue("stack")
-    client = vault(stack)
-    client.secrets.kv.v2.create_or_update_secret(
-        path="contract", secret={NAME: "key-1"}, mount_point="secret"
+        return SettingsCredentials(
+            Settings(
+                object_store=ObjectStoreSettings(access_key="key-1", secret_key="secret-1"),
+                ledger=LedgerSettings(token="token-1"),
+                kafka=KafkaSettings(sasl_password="password-1"),
+            )
+        )
+    corner = request.getfixturevalue("corner")
+    corner.write(
+        object_store_access_key="key-1", object_store_secret_key="secret-1",
+        ledger_token="token-1", kafka_password="password-1",
+    )  # fmt: skip
+    if request.param == "stored":
+        return StoredCredentials(corner.settings(**corner.approle()))
+    settings = corner.stack.settings()
+    vault = settings.vault.model_copy(update={"path": corner.name})
+    corner.client.sys.create_or_update_acl_policy(
+        "media-pipeline",
+        corner.client.sys.read_policy("media-pipeline")["data"]["rules"]
+        + f'\npath "secret/data/{corner.name}" {{ capabilities = ["read"] }}',
     )
-    return VaultCredentials(settings(stack))
+    return WorkloadIdentity(vault, settings.object_store)
 
 
-def settings(stack, **changes):
-    fields = {"address": stack.vault_address, "token": stack.vault_token, "path": "contract"}
-    return VaultSettings(**{**fields, **changes})
-
-
-def vault(stack):
-    import hvac
-
-    return hvac.Client(url=stack.vault_address, token=stack.vault_token)
-
-
-def test_a_known_secret(source):
-    assert source.secret(NAME) == "key-1"
+def test_every_secret_that_is_there(source):
+    assert source.secret("ledger_token")
+    assert source.secret("kafka_password") == "password-1"
+    keys = source.object_store_keys()
+    assert keys.access_key
+    assert keys.secret_key
 
 
 def test_a_missing_secret_names_itself(source):
-    with pytest.raises(SystemicError, match="kafka_password") as caught:
-        source.secret("kafka_password")
+    with pytest.raises(SystemicError, match="kafka_key_password") as caught:
+        source.secret("kafka_key_password")
     assert caught.value.code == "credentials_missing"
 
 
-def test_a_rotated_secret_is_seen_after_a_refusal(stack):
-    client = vault(stack)
-    write = client.secrets.kv.v2.create_or_update_secret
-    write(path="rotated", secret={NAME: "old"}, mount_point="secret")
-    source = VaultCredentials(settings(stack, path="rotated"))
-    assert source.secret(NAME) == "old"
-    write(path="rotated", secret={NAME: "new"}, mount_point="secret")
-    assert source.secret(NAME) == "old"  # not asked at every use
-    source.refresh()
-    assert source.secret(NAME) == "new"
+def test_a_refused_value_is_no_end(source):
+    """Whatever is refused, the source goes on answering."""
+    source.refused("ledger_token", source.secret("ledger_token"))
+    source.refused("object_store_access_key", source.object_store_keys().access_key)
+    source.refused("kafka_password", "what nobody holds")
+    assert source.secret("ledger_token")
+    assert source.object_store_keys().secret_key
 
 
-def test_a_refused_token_is_told_apart_from_a_vault_that_is_away(stack):
-    with pytest.raises(SystemicError) as refused:
-        VaultCredentials(settings(stack, token="wrong")).secret(NAME)
-    assert refused.value.code == "credentials_refused"
-    away = VaultCredentials(settings(stack, address="http://127.0.0.1:1"))
-    with pytest.raises(SystemicError) as missing:
-        away.secret(NAME)
-    assert missing.value.code == "credentials_missing"
+def test_nothing_secret_is_shown_by_accident(source):
+    keys = source.object_store_keys()
+    shown = f"{source!r} {keys!r} {keys} {vars(source)}"
+    for one in (keys.secret_key, keys.session_token, source.secret("ledger_token")):
+        assert one is None or one not in shown
+    assert ObjectStoreKeys("a", "hidden-1", "hidden-2").__repr__().count("hidden") == 0
 
 
-def test_an_outage_is_bridged_with_the_last_good_value(stack):
-    client = vault(stack)
-    client.secrets.kv.v2.create_or_update_secret(
-        path="bridged", secret={NAME: "good"}, mount_point="secret"
-    )
-    source = VaultCredentials(settings(stack, path="bridged"))
-    assert source.secret(NAME) == "good"
-    source._settings = settings(stack, address="http://127.0.0.1:1")
-    source.refresh()
-    assert source.secret(NAME) == "good"
-
-
-def test_vault_is_used_when_its_address_is_set(stack):
+def test_the_source_follows_from_the_settings_and_is_shared(stack):
     assert isinstance(credential_source(Settings()), SettingsCredentials)
-    with_vault = Settings(vault=settings(stack))
-    assert isinstance(credential_source(with_vault), VaultCredentials)
-
-
-def test_the_stack_keeps_its_own_credentials_in_vault(stack):
-    source = VaultCredentials(settings(stack, path="media-pipeline"))
-    assert source.secret("object_store_secret_key") == stack.s3_secret_key
+    stored = Settings(vault=VaultSettings(address=stack.vault_address, token=stack.vault_token))
+    assert isinstance(credential_source(stored), StoredCredentials)
+    ours = credential_source(stack.settings())
+    assert isinstance(ours, WorkloadIdentity)
+    # A sensor builds its resources at each tick; a login at each tick would drown Vault.
+    assert credential_source(stack.settings()) is ours
+    other = stored.model_copy(update={"vault": stored.vault.model_copy(update={"token": "x"})})
+    assert credential_source(other) is not credential_source(stored)

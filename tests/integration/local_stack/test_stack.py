@@ -20,7 +20,7 @@ from media_pipeline.local_stack.ports import is_free
 from media_pipeline.local_stack.process import ServerProcess
 from media_pipeline.local_stack.stack import RunningStack, embedded_stack
 from media_pipeline.settings import KafkaSettings, ObjectStoreSettings, Settings
-from resources.credentials import SettingsCredentials, VaultCredentials
+from resources.credentials import SettingsCredentials, StoredCredentials
 from resources.event_log import KafkaEventSource
 from resources.event_sink import KafkaEventSink
 from resources.object_store import S3ObjectStore
@@ -65,7 +65,7 @@ def test_every_server_keeps_its_data_over_a_restart(tmp_path):
         poll = reader.poll(TOPIC, {}, max_records=10, deadline_seconds=10)
         reader.close()
         assert [record.value for record in poll.records] == [b"record"]
-        vault = VaultCredentials(stack.settings().vault)
+        vault = StoredCredentials(stack.settings().vault)
         assert vault.secret("object_store_secret_key") == stack.s3_secret_key
 
 
@@ -93,13 +93,23 @@ def test_everything_listens_on_loopback_alone_and_ends_with_the_block(tmp_path):
 
 def test_secrets_are_private_and_not_on_any_command_line(tmp_path):
     with embedded_stack(tmp_path) as stack:
-        for name in ("secrets.json", "stack.json", "s3-identities.json", "openbao/root-token"):
+        for name in (
+            "secrets.json",
+            "stack.json",
+            "s3-identities.json",
+            "s3-access.json",
+            "openbao/root-token",
+            "openbao/secret-id",
+            "postgrest-keys.json",
+        ):
             assert (tmp_path / name).stat().st_mode & 0o077 == 0, name
         words = [*json.loads((tmp_path / "secrets.json").read_text()).values(), stack.vault_token]
+        words.append((tmp_path / "openbao/secret-id").read_text())
         for server in stack.servers.values():
             line = Path(f"/proc/{server.pid}/cmdline").read_bytes().decode()
             assert not [word for word in words if word in line], server.name
         assert not [word for word in words if word in repr(stack)]
+        assert not [word for word in words if word in str(stack.environment())]
 
 
 def test_a_server_that_does_not_start_names_its_log_and_stops_the_others(tmp_path, monkeypatch):

@@ -71,7 +71,8 @@ class Credentials:
     def secret(self, name: str) -> str:
         return f"token-{self.refreshed}"
 
-    def refresh(self) -> None:
+    def refused(self, name: str, value: str) -> None:
+        assert (name, value) == ("ledger_token", self.secret(name))
         self.refreshed += 1
 
 

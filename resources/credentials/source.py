@@ -1,0 +1,55 @@
+"""Which source a process uses; one per process, however many resources ask."""
+# No postponed annotations: Dagster resolves resource types from the real ones.
+
+import hashlib
+import os
+import threading
+from typing import Any
+
+import dagster as dg
+from pydantic import SecretStr
+
+from media_pipeline.domain.ports import CredentialSource
+from media_pipeline.settings import Settings, load_settings
+from resources.credentials.environment import SettingsCredentials
+from resources.credentials.stored import StoredCredentials
+from resources.credentials.workload_identity import WorkloadIdentity
+
+_lock = threading.Lock()
+#: Sensors build their resources at each tick: without this each tick would log in to Vault.
+_sources: dict[tuple[int, str], CredentialSource] = {}
+
+
+def credential_source(settings: Settings) -> CredentialSource:
+    """Vault when its address is set, else the environment."""
+    if not settings.vault.address:
+        return SettingsCredentials(settings)
+    key = (os.getpid(), _fingerprint(settings))
+    with _lock:
+        if key not in _sources:
+            _sources[key] = (
+                WorkloadIdentity(settings.vault, settings.object_store)
+                if settings.vault.mode == "workload_identity"
+                else StoredCredentials(settings.vault)
+            )
+        return _sources[key]
+
+
+def _fingerprint(settings: Settings) -> str:
+    """Of everything that decides which credentials come out; secrets included, hence a digest."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, SecretStr):
+            return value.get_secret_value()
+        return value
+
+    groups = (settings.vault, settings.object_store)
+    fields = [(name, plain(value)) for group in groups for name, value in group]
+    return hashlib.sha256(repr(fields).encode()).hexdigest()
+
+
+class CredentialsResource(dg.ConfigurableResource[CredentialSource]):
+    """Reads settings when a run or tick starts, so that no secret is in Dagster's config."""
+
+    def create_resource(self, context: dg.InitResourceContext) -> CredentialSource:
+        return credential_source(load_settings())
