@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -185,16 +185,29 @@ class BatchSettings(BaseModel):
         description="while runs are under way the outbox relay keeps looking this long; the"
         " daemon starts ticks every 5 s at most",
     )
-    outbox_relay: Literal["sensor", "process"] = Field(
+    share: tuple[int, int] = Field(
+        (0, 100),
+        description="which of 100 equal shares of media assets this installation takes, from and"
+        " to (not included); installations on one topic must leave no gap and no overlap",
+    )
+    outbox_relay: Literal["sensor", "process", "elsewhere"] = Field(
         "sensor",
         description="who publishes the outbox: Dagster's daemon, or `media-pipeline relay`, which"
-        " waits for no tick and goes on while the daemon is away",
+        " waits for no tick and goes on while the daemon is away; elsewhere: another"
+        " installation on the same ledger does",
     )
     max_invalid_ratio: float = Field(
         0.5,
         description="a tick with more invalid messages stops the sensor: a bad producer",
     )
     min_messages_for_ratio: int = Field(20, description="the ratio means nothing below this many")
+
+    @field_validator("share")
+    @classmethod
+    def _share_is_a_range(cls, share: tuple[int, int]) -> tuple[int, int]:
+        if not 0 <= share[0] < share[1] <= 100:  # noqa: PLR2004  # of 100 shares
+            raise ValueError("must be FROM < TO, both of 0..100, for example [10,100]")
+        return share
 
 
 class ProcessingSettings(BaseModel):

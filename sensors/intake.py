@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from media_pipeline.contracts.media_ingested import STAGE, Rejected, parse_media_ingested
+from media_pipeline.domain.identity import share_of
 from media_pipeline.domain.media_asset import MediaAsset, MessageRecord, Priority
 from media_pipeline.domain.ports import Arrival, MetadataStore, Registration, RejectedMessage
 from media_pipeline.errors import SystemicError
@@ -27,6 +28,19 @@ class Sorted:
     later: list[list[Arrival]] = field(default_factory=list)
     rejected: list[RejectedMessage] = field(default_factory=list)
     duplicates: int = 0
+
+
+def of_share(records: Sequence[MessageRecord], share: tuple[int, int]) -> list[MessageRecord]:
+    """The records that this installation takes, by the hash of their key (the asset id).
+
+    Before parsing, so that an invalid message has exactly one installation too.
+    """
+    first, end = share
+    return [one for one in records if first <= share_of(_name_of(one)) < end]
+
+
+def _name_of(record: MessageRecord) -> bytes:
+    return record.key or record.coordinates.encode()
 
 
 def parse_all(

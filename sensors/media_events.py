@@ -28,7 +28,7 @@ from media_pipeline.partitions import MEDIA_ASSETS
 from media_pipeline.settings import Settings
 from sensors.batch_plan import batches
 from sensors.cursor import SensorCursor
-from sensors.intake import Sorted, lane_of, sort_arrivals
+from sensors.intake import Sorted, lane_of, of_share, sort_arrivals
 
 NAME = "media_events_sensor"
 _UNFINISHED = (
@@ -89,7 +89,7 @@ def evaluate(
     if not poll.records:
         return dg.SkipReason(f"No new messages. {_where(topic, poll)}")
     found = sort_arrivals(
-        poll.records,
+        of_share(poll.records, batch.share),
         metadata_store,
         settings.object_store.allowed_buckets,
         batch,

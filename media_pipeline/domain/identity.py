@@ -51,3 +51,8 @@ def dead_letter_id(asset_or_coordinates: str, version: str, stage: str, code: st
 def batch_digest(keys: list[str] | tuple[str, ...]) -> str:
     """16 hex over the ordered partition keys of a batch; a run refuses other keys."""
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
+
+
+def share_of(name: bytes) -> int:
+    """0..99, evenly and for ever the same: which installation takes what this names."""
+    return int.from_bytes(hashlib.sha256(name).digest()[:8]) % 100

@@ -12,11 +12,18 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from media_pipeline.settings import Settings, settings_of
+from tests.integration.chart import (
+    CHART,
+    DIGEST,
+    IMAGE,
+    ROOT,
+    kinds,
+    pod_specs,
+    rendered_from,
+    secret_fields,
+    settings_in,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-CHART = ROOT / "deploy" / "helm" / "media-pipeline"
-DIGEST = "sha256:" + "ab" * 32
 KUBERNETES = "1.30"
 VALUES = ("values.yaml", "values-small.yaml", "values-gpu.yaml", "values-kind.yaml")
 #: Kinds of operators: no schema of theirs is at hand, so their fields are asserted one by one.
@@ -28,6 +35,8 @@ EVERYTHING = {
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "keda": {"enabled": True},
     "vaultAuth": {"enabled": True, "role": "media"},
+    "verify": {"enabled": True},
+    "models": {"registry": '{"schema": 1, "current": null}'},
     "webserver": {
         "readOnly": False,
         "authProxy": {
@@ -40,58 +49,19 @@ EVERYTHING = {
 }
 
 
+def rendered(name: str, **more) -> list[dict]:
+    return rendered_from(CHART / name, **{"image": IMAGE, **more})
+
+
 @cache
 def chart_of(name: str, everything: bool) -> list[dict]:
     return rendered(name, **(EVERYTHING if everything else {}))
-
-
-def rendered(name: str, **more) -> list[dict]:
-    values = {
-        **yaml.safe_load((CHART / name).read_text()),
-        "image": {"repository": "registry.invalid/media-pipeline", "digest": DIGEST},
-        **more,
-    }
-    with helm.Chart.load(str(CHART)) as chart:
-        files = chart.render(values, name="media", namespace="media")
-    documents = [one for text in files.values() for one in yaml.safe_load_all(text) if one]
-    assert documents
-    return documents
 
 
 @pytest.fixture(params=[*VALUES, "everything"], ids=str)
 def manifests(request):
     everything = request.param == "everything"
     return chart_of("values.yaml" if everything else request.param, everything)
-
-
-def kinds(manifests, kind: str) -> dict[str, dict]:
-    return {one["metadata"]["name"]: one for one in manifests if one["kind"] == kind}
-
-
-def pod_specs(manifests) -> dict[str, dict]:
-    return {
-        f"{one['kind']}/{one['metadata']['name']}": one["spec"]["template"]["spec"]
-        for one in manifests
-        if one["kind"] in ("Deployment", "Job")
-    }
-
-
-def settings_in(manifests):
-    """What a container with the chart's ConfigMap reads."""
-    data = kinds(manifests, "ConfigMap")["media-pipeline-settings"]["data"]
-    # A variable of dagster.yaml alone.
-    return settings_of({name: value for name, value in data.items()
-                        if name != "MEDIA_PIPELINE_NAMESPACE"})  # fmt: skip
-
-
-def secret_fields() -> list[str]:
-    """GROUP__FIELD of every setting that is a secret."""
-    return [
-        f"{group}__{name}".upper()
-        for group, outer in Settings.model_fields.items()
-        for name, field in getattr(outer.annotation, "model_fields", {}).items()
-        if "SecretStr" in str(field.annotation)
-    ]
 
 
 def test_every_manifest_is_valid_for_kubernetes(manifests):
@@ -167,6 +137,30 @@ def test_only_who_launches_runs_may_speak_to_kubernetes(manifests):
     assert not {one for one in allowed if "*" in one or one[0] in ("secrets", "pods/exec")}
 
 
+def test_the_chart_carries_the_tested_instance():
+    """A copy, no link: not every tool that fetches charts from a repository follows links."""
+    own, tested = CHART / "files" / "dagster.yaml", ROOT / "dagster_home" / "dagster.k8s.yaml"
+    assert own.read_text() == tested.read_text(), f"cp {tested} {own}"
+    assert not [path for path in CHART.rglob("*") if path.is_symlink()]
+
+
+def test_models_are_mounted_where_the_setting_says():
+    manifests = chart_of("values.yaml", True)
+    file = settings_in(manifests).moderation.registry_file
+    directory, _, name = file.rpartition("/")
+    registry = kinds(manifests, "ConfigMap")["media-pipeline-models"]["data"]
+    assert json.loads(registry[name]) == {"schema": 1, "current": None}
+    code = pod_specs(manifests)["Deployment/media-pipeline-code"]["containers"][0]
+    assert directory in [one["mountPath"] for one in code["volumeMounts"]]
+    config = kinds(manifests, "ConfigMap")["media-pipeline-dagster-instance"]["data"]
+    pods = yaml.safe_load(config["dagster.yaml"])["run_launcher"]["config"]["run_k8s_config"]
+    assert directory in [one["mount_path"] for one in pods["container_config"]["volume_mounts"]]
+    assert {"name": "media-pipeline-models"} in [
+        one.get("config_map") for one in pods["pod_spec_config"]["volumes"]
+    ]
+    assert settings_in(chart_of("values.yaml", False)).moderation.registry_file is None
+
+
 def test_the_instance_is_the_tested_one_with_this_installations_sizes():
     tested = yaml.safe_load((ROOT / "dagster_home" / "dagster.k8s.yaml").read_text())
     config = kinds(chart_of("values-small.yaml", False), "ConfigMap")[
@@ -238,10 +232,11 @@ def test_commands_of_containers_exist(name):
 
 
 def test_one_of_relay_and_sensor_publishes():
-    for enabled, relay in ((True, "process"), (False, "sensor")):
-        manifests = rendered("values.yaml", relay={"enabled": enabled})
-        assert settings_in(manifests).batch.outbox_relay == relay
-        assert ("media-pipeline-relay" in kinds(manifests, "Deployment")) is enabled
+    for mode in ("process", "sensor", "elsewhere"):
+        manifests = rendered("values.yaml", relay={"mode": mode})
+        assert settings_in(manifests).batch.outbox_relay == mode
+        running = "media-pipeline-relay" in kinds(manifests, "Deployment")
+        assert running is (mode == "process")
 
 
 def test_live_pods_go_before_backfills(manifests):
@@ -254,7 +249,7 @@ def test_live_pods_go_before_backfills(manifests):
     assert pod["priority_class_name"] == classes["live"]
     for one in kinds(manifests, "Deployment").values():
         assert one["spec"]["template"]["spec"]["priorityClassName"] == classes["live"]
-    none = rendered("values.yaml", priorityClasses={"create": False})
+    none = rendered("values.yaml", priorityClasses={"use": False, "create": False})
     assert settings_in(none).runs.priority_classes == {}
     assert "priority" not in str(pod_specs(none)).lower()
 
@@ -296,7 +291,7 @@ def test_vault_knows_pods_by_a_token_made_for_it_alone():
     assert settings["MEDIA_PIPELINE_VAULT__AUTH"] == "kubernetes"
     assert settings["MEDIA_PIPELINE_VAULT__ROLE"] == "media"
     for name, spec in pod_specs(manifests).items():
-        if name.startswith("Job/"):
+        if name == "Job/media-pipeline-migrations":
             continue
         (volume,) = [one for one in spec["volumes"] if "projected" in one]
         (source,) = volume["projected"]["sources"]
@@ -312,7 +307,11 @@ def test_vault_knows_pods_by_a_token_made_for_it_alone():
         one for one in pods["container_config"]["volume_mounts"] if one["name"] == "vault-identity"
     ]
     assert mount["mount_path"] == directory
-    (source,) = pods["pod_spec_config"]["volumes"][-1]["projected"]["sources"]
+    (source,) = [
+        source
+        for one in pods["pod_spec_config"]["volumes"]
+        for source in one.get("projected", {}).get("sources", [])
+    ]
     assert source["service_account_token"]["audience"] == "vault"
 
 
@@ -371,7 +370,7 @@ def test_the_dockerfile_is_clean():
 def test_plain_yaml_is_clean():
     rules = "{extends: default, rules: {line-length: {max: 120}, document-start: disable,"
     rules += " braces: {max-spaces-inside: 1}, comments: {min-spaces-from-content: 2}}}"
-    files = [CHART / name for name in VALUES]
-    for folder in ("dagster_home", "deploy/compose"):
-        files += sorted((ROOT / folder).glob("*.yaml"))
+    files = sorted(CHART.glob("values*.yaml"))
+    for folder in ("dagster_home", "deploy/compose", "deploy/gitops"):
+        files += sorted((ROOT / folder).rglob("*.yaml"))
     run("yamllint", "-d", rules, *map(str, files))

@@ -215,6 +215,25 @@ def test_backfill_messages_take_the_slow_lane(world):
     assert POD_TAG not in request.tags
 
 
+def test_two_installations_share_a_topic_without_gap_or_overlap(world):
+    with dg.DagsterInstance.ephemeral() as instance:
+        canary = World(instance)
+        canary.log, canary.ledger = world.log, world.ledger
+        for number in range(60):
+            world.send(f"asset-{number}")
+        world.send_bytes("not-json", b"{")
+        few = Settings(batch=BatchSettings(share=(0, 30)))
+        rest = Settings(batch=BatchSettings(share=(30, 100)))
+        canary.tick(settings=few)
+        world.tick(settings=rest)
+        mine, others = set(canary.keys()), set(world.keys())
+    assert mine | others == {f"asset-{number}" for number in range(60)}
+    assert not mine & others
+    assert 5 < len(mine) < 30
+    assert world.ledger.counts().rejected == 1
+    assert canary.cursor == world.cursor, "both have read everything"
+
+
 def test_a_lane_with_a_priority_class_gives_it_to_its_pods(world):
     classes = RunSettings(priority_classes={"backfill": "media-backfill"})
     world.send("a", priority="backfill")

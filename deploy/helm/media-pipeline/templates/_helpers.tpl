@@ -48,6 +48,10 @@ volumes:
     configMap: {name: media-pipeline-dagster-instance}
   - name: scratch
     emptyDir: {sizeLimit: 2Gi}
+  {{- if .Values.models.registry }}
+  - name: models
+    configMap: {name: media-pipeline-models}
+  {{- end }}
   {{- if .Values.vaultAuth.enabled }}
   - name: vault-identity
     projected:
@@ -64,9 +68,16 @@ volumeMounts:
   - {name: instance, mountPath: /opt/dagster/dagster_home/dagster.yaml, subPath: dagster.yaml}
   - {name: instance, mountPath: /opt/dagster/dagster_home/workspace.yaml, subPath: workspace.yaml}
   - {name: scratch, mountPath: /tmp}
+  {{- if .Values.models.registry }}
+  - {name: models, mountPath: {{ include "media.models" . }}, readOnly: true}
+  {{- end }}
   {{- if .Values.vaultAuth.enabled }}
   - {name: vault-identity, mountPath: {{ include "media.vaultIdentity" . }}, readOnly: true}
   {{- end }}
+{{- end }}
+
+{{- define "media.models" -}}
+/etc/media-pipeline/models
 {{- end }}
 
 {{- define "media.vaultIdentity" -}}
@@ -83,14 +94,18 @@ volumeMounts:
 {{- $_ := set $launcher.run_k8s_config.container_config "resources" (dict "requests" (dict "cpu" .Values.runs.cpu "memory" .Values.runs.memory) "limits" (dict "memory" .Values.runs.memoryLimit)) -}}
 {{- $pod := $launcher.run_k8s_config.pod_spec_config -}}
 {{- $_ := set $pod "volumes" (list (dict "name" "scratch" "empty_dir" (dict "size_limit" .Values.runs.scratch))) -}}
+{{- $container := $launcher.run_k8s_config.container_config -}}
+{{- if .Values.models.registry -}}
+{{- $_ := set $pod "volumes" (append $pod.volumes (dict "name" "models" "config_map" (dict "name" "media-pipeline-models"))) -}}
+{{- $_ := set $container "volume_mounts" (append $container.volume_mounts (dict "name" "models" "mount_path" (include "media.models" .) "read_only" true)) -}}
+{{- end -}}
 {{- if .Values.vaultAuth.enabled -}}
 {{- $token := dict "path" "token" "audience" .Values.vaultAuth.audience "expiration_seconds" (int .Values.vaultAuth.expirationSeconds) -}}
 {{- $volume := dict "name" "vault-identity" "projected" (dict "sources" (list (dict "service_account_token" $token))) -}}
 {{- $_ := set $pod "volumes" (append $pod.volumes $volume) -}}
-{{- $container := $launcher.run_k8s_config.container_config -}}
 {{- $_ := set $container "volume_mounts" (append $container.volume_mounts (dict "name" "vault-identity" "mount_path" (include "media.vaultIdentity" .) "read_only" true)) -}}
 {{- end -}}
-{{- if .Values.priorityClasses.create }}{{ $_ := set $pod "priority_class_name" "media-live" }}{{ end -}}
+{{- if .Values.priorityClasses.use }}{{ $_ := set $pod "priority_class_name" "media-live" }}{{ end -}}
 {{- if .Values.runs.nodeSelector }}{{ $_ := set $pod "node_selector" .Values.runs.nodeSelector }}{{ end -}}
 {{- if .Values.runs.tolerations }}{{ $_ := set $pod "tolerations" .Values.runs.tolerations }}{{ end -}}
 {{- if eq .Values.runs.executor "k8s_job" }}{{ $_ := set $pod "automount_service_account_token" true }}{{ end -}}

@@ -1,0 +1,120 @@
+"""deploy/gitops: what Argo CD and Flux would install is within the same rules as the chart."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.integration.chart import CHART, ROOT, kinds, pod_specs, rendered_from, settings_in
+from tests.integration.test_manifests import KUBERNETES, OPERATORS
+
+GITOPS = ROOT / "deploy" / "gitops"
+ENVIRONMENTS = ("production", "canary")
+
+
+def argo(name: str) -> dict:
+    return yaml.safe_load((GITOPS / "argocd" / f"{name}.yaml").read_text())
+
+
+def flux(name: str) -> dict:
+    return yaml.safe_load((GITOPS / "flux" / f"{name}.yaml").read_text())
+
+
+def values_of(name: str) -> list[Path]:
+    """As Argo CD finds them: relative to the chart."""
+    files = argo(name)["spec"]["source"]["helm"]["valueFiles"]
+    return [(CHART / file).resolve() for file in files]
+
+
+@pytest.fixture(scope="module", params=ENVIRONMENTS)
+def environment(request):
+    return request.param, rendered_from(*values_of(request.param))
+
+
+def test_both_tools_install_the_same(environment):
+    name, _ = environment
+    application, release = argo(name)["spec"], flux(name)["spec"]
+    chart = release["chart"]["spec"]
+    assert (ROOT / chart["chart"]).resolve() == (ROOT / application["source"]["path"]).resolve()
+    assert [(ROOT / file).resolve() for file in chart["valuesFiles"]] == values_of(name)
+    assert release["releaseName"] == application["source"]["helm"]["releaseName"]
+    assert release["targetNamespace"] == application["destination"]["namespace"]
+    source = flux("source")
+    assert chart["sourceRef"]["name"] == source["metadata"]["name"]
+    assert source["spec"]["url"] == application["source"]["repoURL"]
+
+
+def test_what_is_installed_is_valid_and_keeps_to_the_rules(environment):
+    _, manifests = environment
+    for one in manifests:
+        if one["kind"] not in OPERATORS:
+            kubernetes_validate.validate(one, KUBERNETES, strict=True)
+    for name, spec in pod_specs(manifests).items():
+        for container in spec["containers"]:
+            assert re.fullmatch(r".+@sha256:[0-9a-f]{64}", container["image"]), name
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True, name
+
+
+def test_a_release_is_one_line(environment):
+    name, manifests = environment
+    file = GITOPS / "environments" / name / "image.yaml"
+    digests = [line for line in file.read_text().splitlines() if "digest" in line]
+    assert len(digests) == 1
+    digest = digests[0].split()[-1]
+    images = {
+        container["image"].partition("@")[2]
+        for spec in pod_specs(manifests).values()
+        for container in spec["containers"]
+    }
+    assert images == {digest}
+
+
+def test_a_canary_takes_its_share_and_leaves_the_rest_to_production():
+    production = settings_in(rendered_from(*values_of("production")))
+    manifests = rendered_from(*values_of("canary"))
+    canary = settings_in(manifests)
+    assert production.batch.share == (0, 100), "nobody's share is left out without a canary"
+    assert canary.batch.share == (0, 10)
+    assert canary.kafka.group_id != production.kafka.group_id
+    assert canary.kafka.ingested_topic == production.kafka.ingested_topic
+    assert canary.ledger.url == production.ledger.url
+    # What belongs to the ledger or the cluster is done once, by production.
+    assert canary.batch.outbox_relay == "elsewhere"
+    assert not kinds(manifests, "PriorityClass")
+    assert "media-pipeline-migrations" not in kinds(manifests, "Job")
+    assert "canary-dagster-storage" in str(pod_specs(manifests))
+    for folder in ("argocd", "flux"):
+        listed = yaml.safe_load((GITOPS / folder / "kustomization.yaml").read_text())["resources"]
+        assert "canary.yaml" not in listed, "a canary is there while a candidate is judged"
+
+
+def test_a_failed_release_goes_back_by_itself():
+    spec = flux("production")["spec"]
+    assert spec["upgrade"]["remediation"]["strategy"] == "rollback"
+    assert argo("production")["spec"]["syncPolicy"]["automated"] == {
+        "prune": True, "selfHeal": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", ["argocd", "flux"])
+def test_kustomizations_list_files_that_are_there(folder):
+    listed = yaml.safe_load((GITOPS / folder / "kustomization.yaml").read_text())["resources"]
+    for name in listed:
+        assert (GITOPS / folder / name).is_file(), name
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl: kustomize builds nothing here")
+@pytest.mark.parametrize("folder", ["argocd", "flux"])
+def test_kustomize_builds(folder):
+    done = subprocess.run(
+        ["kubectl", "kustomize", str(GITOPS / folder)],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    built = {one["kind"] for one in yaml.safe_load_all(done.stdout)}
+    assert built == (
+        {"Application"} if folder == "argocd" else {"GitRepository", "Kustomization", "HelmRelease"}
+    )
