@@ -29,9 +29,8 @@ from media_pipeline.connection_settings import (
 
 __all__ = [
     "MIB", "AlertSettings", "BatchSettings", "KafkaSettings", "LedgerSettings",
-    "ModerationSettings", "ObjectStoreSettings", "ProcessingSettings", "RetirementSettings", "RunSettings",
-    "ScalingSettings", "Settings",
-    "VaultSettings", "load_settings", "settings_of",
+    "ModerationSettings", "ObjectStoreSettings", "ProcessingSettings", "RetirementSettings",
+    "RunSettings", "ScalingSettings", "Settings", "VaultSettings", "load_settings", "settings_of",
 ]  # fmt: skip
 
 
