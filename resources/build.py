@@ -31,6 +31,7 @@ from resources.object_store import (
 )
 from resources.operations_ledger import OperationsLedgerResource, PostgrestOperationsLedger
 from resources.postgrest_client import PostgrestClient
+from resources.replay_store import PostgrestReplayStore
 from resources.sample_store import PostgrestSampleStore
 
 
@@ -113,6 +114,11 @@ def build_postgrest_client(settings: Settings) -> PostgrestClient:
 def build_dead_letter_store(settings: Settings) -> PostgrestDeadLetterStore:
     """The ledger's dead letters without Dagster."""
     return PostgrestDeadLetterStore(build_postgrest_client(settings))
+
+
+def build_replay_store(settings: Settings) -> PostgrestReplayStore:
+    """Replays in the ledger, without Dagster."""
+    return PostgrestReplayStore(build_postgrest_client(settings))
 
 
 def build_event_source(settings: Settings) -> KafkaEventSource:

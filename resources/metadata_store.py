@@ -46,7 +46,9 @@ class PostgrestMetadataStore:
         return [
             Registration(**row)
             for page in self._pages(arrivals)
-            for row in self._client.call("register", {"arrivals": [_arrival(one) for one in page]})
+            for row in self._client.call(
+                "register", {"arrivals": [arrival_row(one) for one in page]}
+            )
         ]
 
     def reject(self, messages: Sequence[RejectedMessage], pipeline_version: str) -> int:
@@ -182,7 +184,8 @@ def _record(record: MessageRecord) -> Row:
     }
 
 
-def _arrival(arrival: Arrival) -> Row:
+def arrival_row(arrival: Arrival) -> Row:
+    """An arrival as `register` takes it."""
     asset, source = arrival.asset, arrival.asset.source
     return {
         "asset_id": asset.asset_id,

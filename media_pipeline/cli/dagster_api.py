@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from media_pipeline.batch_tags import MEDIA_ASSETS
@@ -136,6 +136,41 @@ class DagsterApi:
                 f"mutation($s:RepositorySelector!{declared}){{{calls}}}",
                 {"s": _REPOSITORY, **dict(zip(names, page, strict=True))},
             )
+
+    def backfills_since(self, moment: float) -> Iterator[dict[str, Any]]:
+        """`id`, `status` and `tags` of each backfill made since then (epoch seconds), newest
+        first."""
+        cursor = None
+        while True:
+            found = self.query(
+                "query($f:BulkActionsFilter,$c:String){partitionBackfillsOrError("
+                "filters:$f,cursor:$c,limit:100){... on PartitionBackfills{results{id status"
+                " tags{key value}}}}}",
+                {"f": {"createdAfter": moment}, "c": cursor},
+            )["partitionBackfillsOrError"].get("results", [])
+            for one in found:
+                tags = {tag["key"]: tag["value"] for tag in one["tags"]}
+                yield {"id": one["id"], "status": one["status"], "tags": tags}
+            if not found:
+                return
+            cursor = found[-1]["id"]
+
+    def backfill_statuses(self, ids: Sequence[str]) -> dict[str, str]:
+        """Status by id, as `REQUESTED` or `COMPLETED_SUCCESS`; unknown ones are left out."""
+        statuses: dict[str, str] = {}
+        for start in range(0, len(ids), _ADDED_AT_ONCE):
+            page = ids[start : start + _ADDED_AT_ONCE]
+            calls = "".join(
+                f"b{number}:partitionBackfillOrError(backfillId:{json.dumps(one)})"
+                "{... on PartitionBackfill{status}}"
+                for number, one in enumerate(page)
+            )
+            found = self.query(f"{{{calls}}}")
+            for number, one in enumerate(page):
+                status = found[f"b{number}"].get("status")
+                if status:
+                    statuses[one] = status
+        return statuses
 
     def reload_code(self) -> None:
         """Load the definitions anew, as the button in the UI does."""

@@ -27,12 +27,20 @@ _MAX_CHUNK = 50
 
 
 class ReplayLease:
-    """The ledger's lease: the second operator is told who is first."""
+    """The ledger's lease: the second operator is told who is first, and at what."""
 
-    def __init__(
-        self, ledger: DeadLetterStore, who: str, host: str, clock: Callable[[], float]
+    def __init__(  # who, where and what
+        self,
+        ledger: DeadLetterStore,
+        who: str,
+        host: str,
+        clock: Callable[[], float],
+        name: str = LEASE,
+        doing: str = "replaying dead letters",
     ) -> None:
         self._ledger = ledger
+        self._name = name
+        self._doing = doing
         self._who = f"{who} (pid {os.getpid()})"
         self._host = host
         self._token = str(uuid.uuid4())
@@ -49,7 +57,7 @@ class ReplayLease:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._ledger.release_lease(LEASE, self._token)
+        self._ledger.release_lease(self._name, self._token)
 
     def renew(self) -> None:
         """Before each portion; SystemicError when somebody else has it by now."""
@@ -57,10 +65,12 @@ class ReplayLease:
             self._take()
 
     def _take(self) -> None:
-        lease = self._ledger.take_lease(LEASE, self._token, self._who, self._host, LEASE_SECONDS)
+        lease = self._ledger.take_lease(
+            self._name, self._token, self._who, self._host, LEASE_SECONDS
+        )
         if not lease.granted:
             raise SystemicError(
-                f"{lease.holder} on {lease.host} is replaying dead letters since {lease.since}.",
+                f"{lease.holder} on {lease.host} is {self._doing} since {lease.since}.",
                 remedy=f"wait for the end, or until {lease.expires_at} if that process is gone.",
                 code="replay_under_way",
             )

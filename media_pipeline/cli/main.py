@@ -16,6 +16,7 @@ from media_pipeline.cli import (
     migrate_command,
     model_commands,
     relay_command,
+    replay_command,
     stack_commands,
     stale_command,
 )
@@ -37,6 +38,7 @@ def version() -> None:
 
 for family in (
     stack_commands, demo, media_commands, model_commands, stale_command, dlq_commands,
+    replay_command,
     migrate_command, relay_command,
 ):  # fmt: skip
     family.register(app)

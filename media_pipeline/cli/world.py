@@ -8,6 +8,7 @@ from functools import cached_property
 from media_pipeline.cli.accounting import Census
 from media_pipeline.domain.dead_letters import DeadLetterStore
 from media_pipeline.domain.ports import EventSink, EventSource, MetadataStore, ObjectStore
+from media_pipeline.domain.replays import ReplayStore
 from media_pipeline.domain.samples import SampleStore
 from media_pipeline.settings import Settings
 from resources.build import (
@@ -16,6 +17,7 @@ from resources.build import (
     build_event_source,
     build_metadata_store,
     build_object_store,
+    build_replay_store,
     build_sample_store,
 )
 
@@ -37,6 +39,10 @@ class World:
     @cached_property
     def dead_letter_store(self) -> DeadLetterStore:
         return build_dead_letter_store(self.settings)
+
+    @cached_property
+    def replay_store(self) -> ReplayStore:
+        return build_replay_store(self.settings)
 
     @cached_property
     def samples(self) -> SampleStore:

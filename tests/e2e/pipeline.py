@@ -95,3 +95,42 @@ def message(asset_id: str, **fields) -> OutgoingEvent:
     return OutgoingEvent(
         asset_id, "media.ingested.v1", asset_id.encode(), json.dumps(body).encode()
     )
+
+
+def lose(world, api: DagsterApi, events: list[OutgoingEvent]) -> dict[int, int]:
+    """Publish messages that the sensor never reads: its cursor is moved past them while it is
+    off. Answers where they begin, by Kafka partition."""
+    topic = world.settings.kafka.ingested_topic
+    sensor = {
+        "repositoryName": "__repository__", "repositoryLocationName": "media_pipeline",
+        "sensorName": "media_events_sensor",
+    }  # fmt: skip
+
+    def state() -> dict:
+        return api.query(
+            "query($s:SensorSelector!){sensorOrError(sensorSelector:$s){... on Sensor{"
+            "sensorState{id status ticks(limit:1){status}}}}}",
+            {"s": sensor},
+        )["sensorOrError"]["sensorState"]
+
+    cursor = json.loads(wait_until(lambda: api.sensor_cursor("media_events_sensor"), "a tick"))
+    api.query("mutation($i:String){stopSensor(id:$i){__typename}}", {"i": state()["id"]})
+    wait_until(
+        lambda: state()["status"] == "STOPPED" and state()["ticks"][0]["status"] != "STARTED",
+        "the sensor to be off",
+    )
+    cursor = json.loads(api.sensor_cursor("media_events_sensor"))
+    ends = {number: span.end for number, span in world.event_source.spans(topic).items()}
+    assert cursor["positions"][topic] == {str(n): end for n, end in ends.items()}, "all was read"
+    world.event_sink.publish(events)
+    after = {number: span.end for number, span in world.event_source.spans(topic).items()}
+    cursor["positions"][topic] = after
+    api.query(
+        "mutation($s:SensorSelector!,$c:String){setSensorCursor(sensorSelector:$s,cursor:$c)"
+        "{__typename}}",
+        {"s": sensor, "c": json.dumps(cursor)},
+    )
+    api.query(
+        "mutation($s:SensorSelector!){startSensor(sensorSelector:$s){__typename}}", {"s": sensor}
+    )
+    return {number: end for number, end in ends.items() if after[number] > end}

@@ -35,7 +35,7 @@ class Row:
     root_run_id: str | None = None
     recorded_fence: int | None = None
     size_bytes: int | None = None
-    touched_at: float = 0.0
+    touched_at: float = field(default_factory=time.time)
     derivatives: dict[str, Any] = field(default_factory=dict)
 
 

@@ -1,0 +1,137 @@
+"""Events lost on purpose, and got back: the runbook's "Recovery & Replay" on real servers."""
+
+import json
+import uuid
+
+import pytest
+from typer.testing import CliRunner
+
+from media_pipeline.cli.dagster_api import DagsterApi
+from media_pipeline.cli.main import app
+from media_pipeline.domain.ports import OutgoingEvent
+from media_pipeline.errors import MediaPipelineError, PermanentError, SystemicError
+from tests.e2e.pipeline import events_of, lose, message, outcomes, partition_statuses, wait_until
+
+pytestmark = pytest.mark.timeout(420)
+
+NAMES = [f"missed-{number}" for number in range(6)]
+
+
+@pytest.fixture(scope="module")
+def starts(world, dagster, samples):
+    """Six media assets and an invalid message that nobody has read; where they begin."""
+    for name in NAMES:
+        text = f"What {name} says, on one line.".encode()
+        world.object_store.upload("media", f"uploads/{name}", text, "text/plain")
+    topic = world.settings.kafka.ingested_topic
+    invalid = OutgoingEvent("lost-invalid", topic, b"lost-invalid", b'{"asset_id": "cut')
+    found = lose(world, dagster, [*(message(name) for name in NAMES), invalid])
+    assert outcomes(world, NAMES) == {}
+    return [f"{number}:{offset}" for number, offset in found.items()]
+
+
+@pytest.fixture
+def run(stack, dagster, monkeypatch):
+    """`media-pipeline ...`: (exit code, standard output)."""
+    for name, value in stack.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MEDIA_PIPELINE_DAGSTER_URL", dagster.url)
+
+    def invoke(*arguments: str):
+        done = CliRunner().invoke(app, arguments)
+        if isinstance(done.exception, MediaPipelineError):
+            raise done.exception
+        return done.exit_code, done.stdout
+
+    return invoke
+
+
+def from_offsets(starts):
+    return [word for start in starts for word in ("--from-offset", start)]
+
+
+def test_lost_events_are_got_back_once_and_a_forced_replay_is_identical(
+    world, dagster, starts, run, monkeypatch
+):
+    rejected = world.metadata_store.counts().rejected
+    code, output = run("replay", *from_offsets(starts))
+    assert code == 0
+    assert "6 media assets to run" in output
+    assert "not in the ledger: will be registered and run" in output
+    assert "refused by the contract: dead letters" in output
+    assert "estimated time" in output
+    assert "Nothing was done: this is a plan." in output
+    assert outcomes(world, NAMES) == {}
+
+    # Killed after the portion was noted and before Dagster heard of it: the same replay goes on.
+    with monkeypatch.context() as patched:
+
+        def cut(*_):
+            raise SystemicError("cut off", remedy="-", code="dagster_unreachable")
+
+        patched.setattr(DagsterApi, "launch_backfill", cut)
+        with pytest.raises(SystemicError, match="--resume"):
+            run("replay", *from_offsets(starts), "--yes", "--wait", "--json")
+    (newest, *_) = json.loads(run("replays", "--json")[1])
+    assert (newest["items"], newest["ended"], newest["was_read"]) == (6, 0, True)
+    code, output = run(
+        "replay", "--resume", newest["replay_id"], "--yes", "--wait", "--json"
+    )  # fmt: skip
+    proof = json.loads(output)["proof"]
+    assert code == 0, output
+    assert proof == {
+        "new": 6, "identical": 0, "changed": 0, "dead_lettered": 0, "superseded": 0,
+        "unfinished": 0, "rejected": 1, "duplicates": 0,
+    }  # fmt: skip
+    assert set(outcomes(world, NAMES)) == set(NAMES)
+    assert world.metadata_store.counts().rejected == rejected + 1
+    assert set(NAMES) <= partition_statuses(dagster, "enrichment")["materializedPartitions"]
+
+    code, output = run("replay", *from_offsets(starts), "--yes", "--wait", "--json")
+    document = json.loads(output)
+    assert (code, document["would_run"]) == (0, 0), "what is complete is left"
+    assert document["counts"]["complete"] == 6
+
+    objects = world.object_store.list_keys("derived/")
+    code, output = run("replay", *from_offsets(starts), "--yes", "--wait", "--json", "--force")
+    assert (code, json.loads(output)["proof"]["identical"]) == (0, 6), output
+    assert world.object_store.list_keys("derived/") == objects
+    wait_until(lambda: not world.metadata_store.counts().unpublished, "the outbox")
+    for name in NAMES:
+        assert len(events_of(world, world.settings.kafka.enriched_topic, name)) == 1, "told once"
+
+
+def test_media_assets_of_the_ledger_are_replayed_by_filter(world, starts, run):
+    chosen = ["--asset", NAMES[0], "--asset", NAMES[1]]
+    code, output = run("replay", "--from-snapshot", *chosen, "--status", "complete")
+    assert (code, "2 media assets to run" in output) == (0, True)
+    code, output = run("replay", "--from-snapshot", *chosen, "--yes", "--wait", "--json")
+    assert (code, json.loads(output)["proof"]["identical"]) == (0, 2), output
+    code, output = run("replay", "--from-snapshot", *chosen, "--kind-missing", "text")
+    assert (code, "nothing was found" in output) == (0, True)
+
+
+def test_bad_input_is_named_and_changes_nothing(world, starts, run):
+    number, _, offset = starts[0].partition(":")
+    before = len(json.loads(run("replays", "--json")[1]))
+    for words, said in (
+        (["--from-offset", f"{number}:99999999"], "does not exist yet; there are 0 to"),
+        (["--from-offset", "77:0"], "no Kafka partition 77"),
+        (["--from-time", "2999-01-01T00:00Z"], "in the future"),
+        (["--from-offset", starts[0], "--to", f"{number}:{int(offset) - 1}"], "is not between"),
+        (["--from-snapshot", "--asset", "nobody"], "not in the ledger: nobody"),
+        (["--from-snapshot", "--status", "done"], "--status 'done' is unknown"),
+        (["--resume", str(uuid.uuid4())], "has no replay"),
+    ):
+        with pytest.raises(PermanentError, match=said):
+            run("replay", *words, "--yes")
+    assert len(json.loads(run("replays", "--json")[1])) == before
+
+
+def test_a_second_operator_is_told_who_replays(world, starts, run):
+    world.dead_letter_store.take_lease("event-replay", "other", "otto (pid 1)", "host-9", 60)
+    try:
+        with pytest.raises(SystemicError, match=r"otto \(pid 1\) on host-9 is replaying"):
+            run("replay", *from_offsets(starts), "--force", "--yes")
+    finally:
+        world.dead_letter_store.release_lease("event-replay", "other")
