@@ -243,6 +243,21 @@ class RunSettings(BaseModel):
     )
 
 
+class TelemetrySettings(BaseModel):
+    """What the system tells about itself."""
+
+    exporter_host: str = Field(
+        "127.0.0.1", description="where the exporter listens; other hosts need `exporter_token`"
+    )
+    exporter_port: int = Field(9464, description="0: any free one, printed at the start")
+    exporter_token: SecretStr | None = Field(
+        None, description="bearer token that /metrics asks for; /healthz asks for none"
+    )
+    scrape_deadline_seconds: float = Field(
+        5, description="what has not answered by then is absent; below Prometheus' timeout of 10 s"
+    )
+
+
 class Settings(BaseSettings):
     """All settings. Unknown variables with our prefix are refused: a typo must not pass."""
 
@@ -261,6 +276,7 @@ class Settings(BaseSettings):
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     retirement: RetirementSettings = Field(default_factory=RetirementSettings)
     scaling: ScalingSettings = Field(default_factory=ScalingSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     workloads: tuple[Literal["text", "thumbnails", "ocr", "moderation"], ...] = Field(
         ("text", "thumbnails", "ocr", "moderation"),
         description="what media assets are enriched with; ocr needs text",

@@ -23,6 +23,7 @@ from resources.event_log import (
 from resources.event_sink import KafkaEventSink
 from resources.io_managers.metadata import MetadataIOManager
 from resources.io_managers.object_store import ObjectStoreIOManager
+from resources.ledger_figures import PostgrestFigures
 from resources.metadata_store import MetadataStoreResource, PostgrestMetadataStore
 from resources.object_store import (
     OBJECT_STORE_RESOURCE_FIELDS,
@@ -124,6 +125,16 @@ def build_replay_store(settings: Settings) -> PostgrestReplayStore:
 def build_event_source(settings: Settings) -> KafkaEventSource:
     """The event log's reading side without Dagster."""
     return KafkaEventSource(settings.kafka, credential_source(settings))
+
+
+def build_lag_source(settings: Settings) -> KafkaEventSource:
+    """For looking at positions alone: fetches the least that a broker sends."""
+    return KafkaEventSource(settings.kafka, credential_source(settings), max_partition_bytes=1024)
+
+
+def build_figure_store(settings: Settings) -> PostgrestFigures:
+    """The ledger's figures for monitoring."""
+    return PostgrestFigures(build_postgrest_client(settings))
 
 
 def build_event_sink(settings: Settings) -> KafkaEventSink:

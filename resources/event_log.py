@@ -28,8 +28,15 @@ _MAX_PARTITION_BYTES = 4 * 1024 * 1024
 class KafkaEventSource(KafkaConnection):
     """`EventSource` on kafka-python; one consumer is kept between polls of the same topic."""
 
-    def __init__(self, settings: KafkaSettings, credentials: CredentialSource) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        credentials: CredentialSource,
+        *,
+        max_partition_bytes: int = _MAX_PARTITION_BYTES,
+    ) -> None:
         super().__init__(settings, credentials)
+        self._max_partition_bytes = max_partition_bytes
         self._consumer: Any = None
 
     def poll(
@@ -102,6 +109,19 @@ class KafkaEventSource(KafkaConnection):
         }
         self._talk("committing offsets", lambda: self._connected().commit(offsets))
 
+    def committed(self, topic: str) -> dict[int, int]:
+        """The group's offsets; TransientError when the broker is away."""
+
+        def ask() -> dict[int, int | None]:
+            consumer = self._connected()
+            return {
+                number: consumer.committed(_topic_partition(topic, number))
+                for number in sorted(consumer.partitions_for_topic(topic) or ())
+            }
+
+        found = self._talk("asking for committed offsets", ask)
+        return {number: offset for number, offset in found.items() if offset is not None}
+
     def _close(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
@@ -118,7 +138,7 @@ class KafkaEventSource(KafkaConnection):
                 auto_offset_reset="none",
                 allow_auto_create_topics=False,
                 isolation_level="read_committed",
-                max_partition_fetch_bytes=_MAX_PARTITION_BYTES,
+                max_partition_fetch_bytes=self._max_partition_bytes,
                 fetch_max_wait_ms=100,
                 # Every poll assigns anew, and one broker forgets what left its fetch session.
                 enable_incremental_fetch_sessions=False,

@@ -12,6 +12,7 @@ from media_pipeline import __version__
 from media_pipeline.cli import (
     demo,
     dlq_commands,
+    exporter_command,
     media_commands,
     migrate_command,
     model_commands,
@@ -38,8 +39,7 @@ def version() -> None:
 
 for family in (
     stack_commands, demo, media_commands, model_commands, stale_command, dlq_commands,
-    replay_command,
-    migrate_command, relay_command,
+    replay_command, migrate_command, relay_command, exporter_command,
 ):  # fmt: skip
     family.register(app)
 

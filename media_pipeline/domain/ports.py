@@ -332,6 +332,10 @@ class EventSource(Protocol):
         """Mirror positions as the consumer group's offsets (for lag dashboards only)."""
         ...
 
+    def committed(self, topic: str) -> Mapping[int, int]:
+        """The mirrored offsets; Kafka partitions without one are left out."""
+        ...
+
 
 class EventSink(Protocol):
     """Publishes with acknowledgement from all in-sync replicas."""

@@ -14,7 +14,7 @@ class FakeEventLog:
     def __init__(self, **topics: int) -> None:
         self.topics: dict[str, list[list[MessageRecord]]] = {}
         self.beginnings: dict[tuple[str, int], int] = {}
-        self.committed: dict[str, dict[int, int]] = {}
+        self.group_offsets: dict[str, dict[int, int]] = {}
         self.refuse_commits = False
         self.clock_ms = lambda: time.time_ns() // 1_000_000
         for topic, partitions in topics.items():
@@ -89,7 +89,10 @@ class FakeEventLog:
     def commit(self, topic: str, positions: dict[int, int]) -> None:
         if self.refuse_commits:
             raise TransientError("no coordinator", remedy="wait")
-        self.committed[topic] = dict(positions)
+        self.group_offsets[topic] = dict(positions)
+
+    def committed(self, topic: str) -> dict[int, int]:
+        return dict(self.group_offsets.get(topic, {}))
 
     def close(self) -> None: ...
 

@@ -222,3 +222,12 @@ def test_nothing_of_a_moment_or_later_lies_before_its_offset(log, topic):
     assert all(spans[n].first <= offset <= spans[n].end for n, offset in offsets.items())
     assert offsets[later[0].partition] <= later[0].offset
     assert source.offsets_at(topic, 0) == {n: span.first for n, span in spans.items()}
+
+
+def test_committed_offsets_are_told(log, topic):
+    source, sink = log
+    assert dict(source.committed(topic)) == {}
+    sink.publish(events(topic, 9))
+    positions = dict(poll(source, topic, {}).positions)
+    source.commit(topic, positions)
+    assert dict(source.committed(topic)) == positions

@@ -8,7 +8,7 @@ import requests
 REAL_URL = os.environ.get("POSTGREST_URL")
 TABLES = (
     "media_asset", "derivative", "outbox", "dead_letter", "dead_letter_action",
-    "dead_letter_history", "lease",
+    "dead_letter_history", "lease", "figure_total", "figure_bucket",
 )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_a_reader_calls_nothing_that_writes(ledger_api, function):
     assert ask(ledger_api, "media_writer", "POST", f"rpc/{function}", json=arguments).ok
 
 
-@pytest.mark.parametrize("target", [*TABLES, "rpc/counts", "rpc/claim_batch"])
+@pytest.mark.parametrize("target", [*TABLES, "rpc/counts", "rpc/metrics", "rpc/claim_batch"])
 def test_without_a_token_nothing_is_possible(ledger_api, target):
     method, options = ("POST", {"json": {}}) if target.startswith("rpc") else ("GET", {})
     assert ask(ledger_api, "anon", method, target, **options).status_code in (401, 403, 404)

@@ -185,9 +185,9 @@ def test_a_bad_producer_stops_the_sensor_and_nothing_is_lost(world):
 def test_the_persisted_cursor_is_mirrored_on_the_next_tick(world):
     world.send("a")
     world.tick()
-    assert TOPIC not in world.log.committed
+    assert TOPIC not in world.log.group_offsets
     world.tick()
-    assert world.log.committed[TOPIC] == {0: 0, 1: 1, 2: 0}
+    assert world.log.group_offsets[TOPIC] == {0: 0, 1: 1, 2: 0}
     world.log.refuse_commits = True
     world.send("b")
     assert len(world.tick().run_requests) == 1
