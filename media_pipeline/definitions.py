@@ -26,6 +26,7 @@ from sensors.outbox_relay import build_outbox_relay_sensor
 from sensors.retirement import build_retirement_sensor
 from sensors.run_failures import build_run_failures_sensor
 from sensors.scaling import build_scaling_sensor
+from sensors.stragglers import build_stragglers_sensor
 
 
 def build_defs(
@@ -48,6 +49,7 @@ def build_defs(
             build_run_failures_sensor(settings),
             build_retirement_sensor(settings),
             build_scaling_sensor(settings),
+            build_stragglers_sensor(settings, job),
         ],
         resources={
             **resources,

@@ -55,6 +55,14 @@ class BatchSettings(BaseModel):
     )
     tick_interval_seconds: int = Field(2, description="pause between two ticks of a sensor")
     tick_deadline_seconds: float = Field(20, description="a tick reads Kafka no longer than this")
+    straggler_interval_seconds: int = Field(
+        30, description="pause between two looks for media assets that no run works on"
+    )
+    straggler_grace_seconds: float = Field(
+        300,
+        description="without news for this long and without a run: launched again; longer than a"
+        " run's retry takes to come",
+    )
     relay_linger_seconds: float = Field(
         4.5,
         description="while runs are under way the outbox relay keeps looking this long; the"
@@ -132,7 +140,8 @@ class ProcessingSettings(BaseModel):
     )
     moderation_deadline_seconds: float = Field(60, description="wall time of one batch")
     max_attempts: int = Field(
-        3, description="claims of one content version before it is a dead letter"
+        3,
+        description="runs in a row that may die over one file before it is a dead letter `crash`",
     )
     scratch_dir: str | None = Field(
         None, description="where downloads live during a run; default: system temp"

@@ -14,6 +14,7 @@ from resources.batch import BatchResource
 from resources.credentials import CredentialsResource, credential_source
 from resources.dead_letter_payloads import OffloadingEventSink, OffloadingEventSinkResource
 from resources.dead_letter_store import PostgrestDeadLetterStore
+from resources.dependencies import DependenciesResource
 from resources.event_log import (
     KAFKA_RESOURCE_FIELDS,
     EventSinkResource,
@@ -33,6 +34,7 @@ from resources.object_store import (
 from resources.operations_ledger import OperationsLedgerResource, PostgrestOperationsLedger
 from resources.postgrest_client import PostgrestClient
 from resources.replay_store import PostgrestReplayStore
+from resources.recovery_store import PostgrestRecoveryStore, RecoveryStoreResource
 from resources.sample_store import PostgrestSampleStore
 
 
@@ -44,12 +46,12 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     object_store = ObjectStoreResource(
         credentials=credentials, **{**store, "allowed_buckets": list(store["allowed_buckets"])}
     )
-    ledger: dict[str, Any] = {
+    address: dict[str, Any] = {
         "url": settings.ledger.url,
         "schema_name": settings.ledger.schema_name,
         "timeout_seconds": settings.ledger.timeout_seconds,
-        "page_rows": settings.ledger.page_rows,
     }
+    ledger = {**address, "page_rows": settings.ledger.page_rows}
     metadata_store = MetadataStoreResource(
         credentials=credentials, **ledger, image_digest=settings.image_digest
     )
@@ -60,6 +62,10 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "object_store": object_store,
         "metadata_store": metadata_store,
         "operations_ledger": OperationsLedgerResource(credentials=credentials, **ledger),
+        "recovery_store": RecoveryStoreResource(credentials=credentials, **address),
+        "dependencies": DependenciesResource(
+            object_store=object_store, metadata_store=metadata_store
+        ),
         "event_source": EventSourceResource(credentials=credentials, **kafka),
         "event_sink": OffloadingEventSinkResource(
             sink=EventSinkResource(credentials=credentials, **kafka),
@@ -95,6 +101,11 @@ def build_operations_ledger(settings: Settings) -> PostgrestOperationsLedger:
     return PostgrestOperationsLedger(
         build_postgrest_client(settings), page_rows=settings.ledger.page_rows
     )
+
+
+def build_recovery_store(settings: Settings) -> PostgrestRecoveryStore:
+    """What the ledger remembers of pauses, breakers and losses, without Dagster."""
+    return PostgrestRecoveryStore(build_postgrest_client(settings))
 
 
 def build_sample_store(settings: Settings) -> PostgrestSampleStore:

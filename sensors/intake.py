@@ -116,6 +116,26 @@ def _must_run(known: Registration) -> bool:
     return known.first_seen or (known.same_message and not known.finished)
 
 
+def without_buckets(
+    found: Sorted, buckets: Collection[str]
+) -> tuple[Sorted, dict[str, list[Arrival]]]:
+    """`found` without the media assets of these buckets, and those by bucket."""
+    held: dict[str, list[Arrival]] = {}
+
+    def kept(arrivals: Sequence[Arrival]) -> list[Arrival]:
+        rest = []
+        for one in arrivals:
+            if one.asset.source.bucket in buckets:
+                held.setdefault(one.asset.source.bucket, []).append(one)
+            else:
+                rest.append(one)
+        return rest
+
+    later = [wave for wave in map(kept, found.later) if wave]
+    rest = Sorted(kept(found.fresh), kept(found.known), later, found.rejected, found.duplicates)
+    return rest, held
+
+
 def lane_of(assets: Sequence[MediaAsset]) -> Priority:
     """`backfill` only when every media asset of the batch is one."""
     return "backfill" if all(asset.priority == "backfill" for asset in assets) else "live"

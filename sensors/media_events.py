@@ -22,21 +22,18 @@ from media_pipeline.batch_tags import (
     set_run_tags,
 )
 from media_pipeline.domain.ports import Arrival, EventSource, MetadataStore, Poll
+from media_pipeline.domain.recovery import DependencyProbe, RecoveryStore
 from media_pipeline.errors import TransientError
 from media_pipeline.jobs import ENRICH_MEDIA_JOB, EnrichMediaJob
 from media_pipeline.partitions import MEDIA_ASSETS
 from media_pipeline.settings import Settings
 from sensors.batch_plan import batches
 from sensors.cursor import SensorCursor
-from sensors.intake import Sorted, lane_of, of_share, sort_arrivals
+from sensors.gate import Gate, look
+from sensors.intake import Sorted, lane_of, of_share, sort_arrivals, without_buckets
+from sensors.runs import UNFINISHED
 
 NAME = "media_events_sensor"
-_UNFINISHED = (
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-)
 _MAX_RUN_KEY = 200
 _OBSERVED_RUNS = 5
 
@@ -56,8 +53,11 @@ def build_media_events_sensor(settings: Settings, job: EnrichMediaJob) -> dg.Sen
         context: dg.SensorEvaluationContext,
         event_source: dg.ResourceParam[EventSource],
         metadata_store: dg.ResourceParam[MetadataStore],
+        recovery_store: dg.ResourceParam[RecoveryStore],
+        dependencies: dg.ResourceParam[DependencyProbe],
     ) -> dg.SensorResult | dg.SkipReason:
-        return evaluate(context, event_source, metadata_store, settings)
+        gate = look(context.instance, recovery_store, dependencies)
+        return evaluate(context, event_source, metadata_store, recovery_store, gate, settings)
 
     return media_events_sensor
 
@@ -66,26 +66,25 @@ def evaluate(
     context: dg.SensorEvaluationContext,
     event_source: EventSource,
     metadata_store: MetadataStore,
+    recovery_store: RecoveryStore,
+    gate: Gate,
     settings: Settings,
 ) -> dg.SensorResult | dg.SkipReason:
     """One tick. Raises only systemic and transient errors; the cursor then stays."""
     topic, batch = settings.kafka.ingested_topic, settings.batch
     cursor = SensorCursor.loads(context.cursor)
     _mirror(context, event_source, topic, cursor)
-    running = _unfinished_runs(context.instance, batch.max_in_flight_runs)
-    full = running >= batch.max_in_flight_runs
+    stopped = gate.closed or _too_many_runs(context.instance, gate, batch.max_in_flight_runs)
+    wanted = batch.min_keys if gate.trial else batch.max_messages_per_tick
     poll = event_source.poll(
         topic,
         cursor.of(topic),
-        max_records=1 if full else batch.max_messages_per_tick,
+        max_records=1 if stopped else wanted,
         deadline_seconds=batch.tick_deadline_seconds,
     )
-    if full:
+    if stopped:
         waiting = poll.lag + len(poll.records)
-        return dg.SkipReason(
-            f"{running} runs are unfinished (limit {batch.max_in_flight_runs}): no messages taken,"
-            f" {waiting} wait in {topic}. The backlog is safe there; add run slots to drain it."
-        )
+        return dg.SkipReason(f"{stopped} No messages taken, {waiting} wait in {topic}.")
     if not poll.records:
         return dg.SkipReason(f"No new messages. {_where(topic, poll)}")
     found = sort_arrivals(
@@ -95,18 +94,37 @@ def evaluate(
         batch,
         __version__,
     )
+    found, held = without_buckets(found, gate.paused_buckets)
+    for bucket, arrivals in held.items():
+        versions = [(one.asset.asset_id, one.asset.content_version) for one in arrivals]
+        recovery_store.hold(versions, f"bucket:{bucket}")
     requests = _run_requests(context.instance, found, settings)
     moved = cursor.moved(topic, poll.positions).dumps()
+    kept = "".join(f", {len(some)} held for bucket {one}" for one, some in held.items())
     summary = (
         f"{len(poll.records)} messages: {len(found.fresh)} new media assets,"
         f" {len(found.known) + sum(map(len, found.later))} ingested again,"
-        f" {found.duplicates} duplicates, {len(found.rejected)} rejected"
+        f" {found.duplicates} duplicates, {len(found.rejected)} rejected{kept}"
         f" -> {len(requests)} runs. {_where(topic, poll)}"
     )
     context.log.info(summary)
     if not requests:
         return dg.SensorResult(skip_reason=dg.SkipReason(summary), cursor=moved)
     return dg.SensorResult(run_requests=requests, cursor=moved)
+
+
+def _too_many_runs(instance: dg.DagsterInstance, gate: Gate, limit: int) -> str:
+    """Why no run may be added, else empty."""
+    if gate.trial:
+        busy = _unfinished_runs(instance, 1)
+        return "A batch is on trial after a breaker was open." if busy else ""
+    running = _unfinished_runs(instance, limit)
+    if running < limit:
+        return ""
+    return (
+        f"{running} runs are unfinished (limit {limit}); the backlog is safe in the topic, add run"
+        " slots to drain it."
+    )
 
 
 def _mirror(
@@ -128,7 +146,7 @@ def _mirror(
 def _unfinished_runs(instance: dg.DagsterInstance, limit: int) -> int:
     """Counted up to the limit: the tick only needs to know whether it is reached."""
     runs = instance.get_run_records(
-        dg.RunsFilter(job_name=ENRICH_MEDIA_JOB, statuses=list(_UNFINISHED)), limit=limit
+        dg.RunsFilter(job_name=ENRICH_MEDIA_JOB, statuses=list(UNFINISHED)), limit=limit
     )
     return len(runs)
 

@@ -2,15 +2,17 @@
 
 # No postponed annotations: Dagster reads the real ones of decorated functions.
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
 from media_pipeline.assets.batch import Batch, claim_batch
+from media_pipeline.assets.recovery import deferred, guarded, pause_of
 from media_pipeline.assets.source_media import SourceMedia
 from media_pipeline.assets.workload import Pool, Workload, process_batch
 from media_pipeline.domain.outcome import Outcomes
-from media_pipeline.domain.ports import MetadataStore
+from media_pipeline.domain.ports import Claim, MetadataStore
+from media_pipeline.domain.recovery import RecoveryStore
 from media_pipeline.fingerprints import workload_fingerprint
 from media_pipeline.partitions import media_assets_partitions
 from media_pipeline.processing.processors import params_from
@@ -67,17 +69,32 @@ def build_derived_media_asset(kind: str, settings: Settings) -> dg.AssetsDefinit
         context: dg.AssetExecutionContext,
         batch: dg.ResourceParam[Batch],
         metadata_store: dg.ResourceParam[MetadataStore],
+        recovery_store: dg.ResourceParam[RecoveryStore],
         source_media: dg.ResourceParam[SourceMedia],
         worker_pool: dg.ResourceParam[Pool],
     ) -> Outcomes:
+        pause = pause_of(context, recovery_store, kind)
         claims = claim_batch(context, batch, metadata_store)
         context.log.info("%s: %d media assets in this batch", kind, len(claims))
-        return process_batch(
+        if pause is not None:
+            return deferred(kind, claims, pause)
+
+        def process(some: Sequence[Claim]) -> Outcomes:
+            return process_batch(
+                workload,
+                some,
+                fetch=source_media.fetch,
+                pool=worker_pool,
+                fetch_threads=fetch_threads,
+            )
+
+        return guarded(
             workload,
+            context.run.run_id,
             claims,
-            fetch=source_media.fetch,
-            pool=worker_pool,
-            fetch_threads=fetch_threads,
+            recovery_store,
+            settings.processing.max_attempts,
+            process,
         )
 
     return derived_media

@@ -5,16 +5,20 @@ Artifact: `moderation.json`, see `media_pipeline.assets.moderation_work`.
 
 # No postponed annotations: Dagster reads the real ones of decorated functions.
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from media_pipeline.assets.batch import Batch, claim_batch
 from media_pipeline.assets.derived_media import GROUP, OBJECT_STORE_IO_MANAGER
 from media_pipeline.assets.moderation_work import KIND, ModerationWork, ready_judge
+from media_pipeline.assets.recovery import deferred, guarded, pause_of
 from media_pipeline.assets.source_media import SourceMedia
 from media_pipeline.assets.staged_workload import process_staged_batch
 from media_pipeline.assets.workload import Pool
 from media_pipeline.domain.outcome import Outcomes
-from media_pipeline.domain.ports import MetadataStore, ObjectStore
+from media_pipeline.domain.ports import Claim, MetadataStore, ObjectStore
+from media_pipeline.domain.recovery import RecoveryStore
 from media_pipeline.errors import SystemicError
 from media_pipeline.fingerprints import current_model, workload_fingerprint
 from media_pipeline.models.registry import ModelManifest
@@ -50,15 +54,24 @@ def build_moderation_asset(settings: Settings) -> dg.AssetsDefinition:
         batch: dg.ResourceParam[Batch],
         metadata_store: dg.ResourceParam[MetadataStore],
         object_store: dg.ResourceParam[ObjectStore],
+        recovery_store: dg.ResourceParam[RecoveryStore],
         source_media: dg.ResourceParam[SourceMedia],
         worker_pool: dg.ResourceParam[Pool],
     ) -> Outcomes:
+        pause = pause_of(context, recovery_store, KIND)
+        if pause is not None:  # before the model is asked for: it may be what is broken
+            return deferred(KIND, claim_batch(context, batch, metadata_store), pause)
         with systemic_errors_stop_retries(context.instance, context.run.run_id):
             work = ready_work(settings, manifest, object_store)
         claims = claim_batch(context, batch, metadata_store)
-        return process_staged_batch(
-            work, claims, fetch=source_media.fetch, pool=worker_pool, fetch_threads=fetch_threads
-        )
+
+        def process(some: Sequence[Claim]) -> Outcomes:
+            return process_staged_batch(
+                work, some, fetch=source_media.fetch, pool=worker_pool, fetch_threads=fetch_threads
+            )
+
+        attempts = settings.processing.max_attempts
+        return guarded(work.spec, context.run.run_id, claims, recovery_store, attempts, process)
 
     return moderation
 

@@ -18,6 +18,7 @@ import dagster as dg
 
 from media_pipeline.assets.batch import Batch, claim_batch
 from media_pipeline.assets.derived_media import GROUP, OBJECT_STORE_IO_MANAGER
+from media_pipeline.assets.recovery import deferred, guarded, pause_of
 from media_pipeline.assets.source_media import SourceMedia
 from media_pipeline.assets.staged_workload import Part, StageSpec, process_staged_batch
 from media_pipeline.assets.workload import Pool
@@ -29,7 +30,8 @@ from media_pipeline.domain.outcome import (
     Outcomes,
     ProcessorResult,
 )
-from media_pipeline.domain.ports import MetadataStore, ObjectStore
+from media_pipeline.domain.ports import Claim, MetadataStore, ObjectStore
+from media_pipeline.domain.recovery import RecoveryStore
 from media_pipeline.errors import PermanentError
 from media_pipeline.fingerprints import workload_fingerprint
 from media_pipeline.partitions import media_assets_partitions
@@ -190,16 +192,22 @@ def build_ocr_asset(settings: Settings) -> dg.AssetsDefinition:
         batch: dg.ResourceParam[Batch],
         metadata_store: dg.ResourceParam[MetadataStore],
         object_store: dg.ResourceParam[ObjectStore],
+        recovery_store: dg.ResourceParam[RecoveryStore],
         source_media: dg.ResourceParam[SourceMedia],
         worker_pool: dg.ResourceParam[Pool],
     ) -> Outcomes:
+        pause = pause_of(context, recovery_store, KIND)
         claims = claim_batch(context, batch, metadata_store)
-        return process_staged_batch(
-            OcrWork(settings, text, object_store),
-            claims,
-            fetch=source_media.fetch,
-            pool=worker_pool,
-            fetch_threads=fetch_threads,
-        )
+        if pause is not None:
+            return deferred(KIND, claims, pause)
+        work = OcrWork(settings, text, object_store)
+
+        def process(some: Sequence[Claim]) -> Outcomes:
+            return process_staged_batch(
+                work, some, fetch=source_media.fetch, pool=worker_pool, fetch_threads=fetch_threads
+            )
+
+        attempts = settings.processing.max_attempts
+        return guarded(work.spec, context.run.run_id, claims, recovery_store, attempts, process)
 
     return ocr

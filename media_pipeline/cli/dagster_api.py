@@ -19,7 +19,13 @@ class DagsterApi:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def query(self, text: str, variables: Mapping[str, object] | None = None) -> dict[str, Any]:
+    def query(
+        self,
+        text: str,
+        variables: Mapping[str, object] | None = None,
+        *,
+        timeout_seconds: float = 30,
+    ) -> dict[str, Any]:
         """The `data` part; SystemicError when Dagster answers with errors or not at all."""
         import requests  # quick --help
 
@@ -27,7 +33,7 @@ class DagsterApi:
             answer = requests.post(
                 f"{self.url}/graphql",
                 json={"query": text, "variables": dict(variables or {})},
-                timeout=30,
+                timeout=timeout_seconds,
             ).json()
         except (requests.RequestException, json.JSONDecodeError) as error:
             raise SystemicError(
@@ -176,5 +182,7 @@ class DagsterApi:
         """Load the definitions anew, as the button in the UI does."""
         self.query(
             'mutation{reloadRepositoryLocation(repositoryLocationName:"media_pipeline")'
-            "{__typename}}"
+            "{__typename}}",
+            # A code server starts anew and imports everything.
+            timeout_seconds=120,
         )

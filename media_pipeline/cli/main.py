@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from media_pipeline import __version__
 from media_pipeline.cli import (
+    control_commands,
     demo,
     dlq_commands,
     exporter_command,
@@ -40,6 +41,9 @@ def version() -> None:
 for family in (
     stack_commands, demo, media_commands, model_commands, stale_command, dlq_commands,
     replay_command, migrate_command, relay_command, exporter_command,
+    replay_command,
+    migrate_command, relay_command,
+    control_commands,
 ):  # fmt: skip
     family.register(app)
 

@@ -96,12 +96,27 @@ def down(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 
 
 def status(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
-    """Print each server with its process and log file; exit code 1 if one is down."""
-    state = _state(data_dir)
-    if not state:
-        print("nothing is running")
-        raise typer.Exit(1)
-    if not _print_status(state, Console()):
+    """Print each embedded server with its log file, and whether the intake is open.
+
+    Without an embedded stack: of the ledger that the environment names. Exit code 1 if a
+    server is down or the ledger does not answer.
+    """
+    from media_pipeline.cli.control_commands import print_controls  # quick --help
+    from media_pipeline.cli.world import World
+    from media_pipeline.errors import MediaPipelineError
+    from media_pipeline.settings import load_settings, settings_of
+
+    console, state = Console(), _state(data_dir)
+    healthy = _print_status(state, console) if state else True
+    settings = settings_of(state["environment"]) if state else load_settings()
+    try:
+        print_controls(World(settings).recovery_store.controls(), console)
+    except MediaPipelineError as error:
+        if not state:
+            console.print("nothing is running here")
+        console.print(f"intake: not known. {error}", markup=False)
+        healthy = False
+    if not healthy:
         raise typer.Exit(1)
 
 

@@ -9,6 +9,7 @@ from media_pipeline.cli.accounting import Census
 from media_pipeline.domain.dead_letters import DeadLetterStore
 from media_pipeline.domain.ports import EventSink, EventSource, MetadataStore, ObjectStore
 from media_pipeline.domain.replays import ReplayStore
+from media_pipeline.domain.recovery import RecoveryStore
 from media_pipeline.domain.samples import SampleStore
 from media_pipeline.settings import Settings
 from resources.build import (
@@ -18,6 +19,7 @@ from resources.build import (
     build_metadata_store,
     build_object_store,
     build_replay_store,
+    build_recovery_store,
     build_sample_store,
 )
 
@@ -43,6 +45,10 @@ class World:
     @cached_property
     def replay_store(self) -> ReplayStore:
         return build_replay_store(self.settings)
+
+    @cached_property
+    def recovery_store(self) -> RecoveryStore:
+        return build_recovery_store(self.settings)
 
     @cached_property
     def samples(self) -> SampleStore:

@@ -18,6 +18,14 @@ _BY_CODE = {
     )
 }
 
+#: Systemic for one run alone: they say nothing of the others.
+_OF_ONE_RUN = frozenset({"run_superseded", "batch_changed"})
+
+
+def opens_breaker(code: str) -> bool:
+    """Whether a systemic error with that code means that other runs would fail as well."""
+    return code not in _OF_ONE_RUN
+
 
 def code_of(error: PermanentError | TransientError) -> Code:
     """Transient errors wait for the run's retry; permanent ones end under their own name.

@@ -23,6 +23,7 @@ class Code(StrEnum):
     CRASH = "crash"
     OBJECT_MISSING = "object_missing"
     OBJECT_CHANGED = "object_changed"
+    DEFERRED = "deferred"  # its workload is paused; a backfill makes it later
     TRANSIENT = "transient"  # retries ran out in this run; the run retry takes over
 
     @property
@@ -33,7 +34,7 @@ class Code(StrEnum):
     @property
     def permanent(self) -> bool:
         """True where the same bytes would fail again: a dead letter, never a retry."""
-        return not self.handled and self is not Code.TRANSIENT
+        return not self.handled and self not in (Code.TRANSIENT, Code.DEFERRED)
 
 
 _HANDLED = frozenset({Code.OK, Code.NOT_APPLICABLE, Code.UNSUPPORTED})
@@ -127,7 +128,7 @@ def verdict(derivatives: Iterable[Derivative]) -> Verdict:
     - any kind still transient: `retry` (nothing is recorded as final),
     - nothing usable and at least one permanent failure: `dead_lettered` by the first,
     - everything done or not applicable: `complete`,
-    - some usable, or a type that nothing here reads: `partial`, with the reason.
+    - some usable or deferred, or a type that nothing here reads: `partial`, with the reason.
     """
     rows = list(derivatives)
     for row in rows:
@@ -135,7 +136,8 @@ def verdict(derivatives: Iterable[Derivative]) -> Verdict:
             return Verdict("retry", row.kind, row.code, row.message)
     failed = [row for row in rows if row.code.permanent]
     usable = [row for row in rows if row.code is Code.OK]
-    if failed and not usable:
+    deferred = [row for row in rows if row.code is Code.DEFERRED]
+    if failed and not usable and not deferred:
         first = failed[0]
         return Verdict("dead_lettered", first.kind, first.code, first.message)
     if failed:
@@ -144,8 +146,8 @@ def verdict(derivatives: Iterable[Derivative]) -> Verdict:
     if not rows:
         return Verdict("retry", "", Code.TRANSIENT, "no kind was processed")
     unsupported = [row for row in rows if row.code is Code.UNSUPPORTED]
-    if unsupported or not usable:
-        first = (unsupported or rows)[0]
+    if unsupported or deferred or not usable:
+        first = (deferred or unsupported or rows)[0]
         return Verdict("partial", first.kind, first.code, first.message)
     return Verdict("complete")
 

@@ -36,6 +36,10 @@ class Row:
     recorded_fence: int | None = None
     size_bytes: int | None = None
     touched_at: float = field(default_factory=time.time)
+    lost_attempts: int = 0
+    held_for: str | None = None
+    waiting_since: float = 0.0
+    claimed_at: float | None = None
     derivatives: dict[str, Any] = field(default_factory=dict)
 
 
@@ -46,6 +50,9 @@ class FakeMetadataStore:
         self.outbox: dict[str, OutgoingEvent] = {}
         self.published: set[str] = set()
         self.lineage: dict[str, tuple[str, float]] = {}
+        #: Called with every row that was recorded: what watches the ledger.
+        self.watchers: list[Any] = []
+        self.clock = time.time
         self._lock = threading.RLock()
 
     def register(self, arrivals):
@@ -58,7 +65,9 @@ class FakeMetadataStore:
                 self._reopen(key, arrival)
                 first = key not in self.rows
                 if first:
-                    self.rows[key] = Row(copy.deepcopy(arrival), len(self.rows))
+                    self.rows[key] = Row(
+                        copy.deepcopy(arrival), len(self.rows), waiting_since=self.clock()
+                    )
                 row = self.rows[key]
                 same = row.arrival.record.coordinates == record.coordinates
                 others = any(one == key[0] and version != key[1] for one, version in before)
@@ -74,6 +83,7 @@ class FakeMetadataStore:
             return
         if _header(row.arrival.record, "replay.id") != replay:
             row.arrival, row.status, row.attempts = copy.deepcopy(arrival), "registered", 0
+            row.waiting_since = self.clock()
 
     def reject(self, messages, pipeline_version):
         with self._lock:
@@ -118,6 +128,9 @@ class FakeMetadataStore:
                 row = min(rows, key=rank)
                 previous = row.status
                 if row.run_id != run_id:
+                    told = row.attempts == 0 or row.recorded_fence == row.fence
+                    row.lost_attempts = 0 if told else row.lost_attempts + 1
+                    row.held_for, row.claimed_at = None, self.clock()
                     row.fence += 1
                     row.attempts += 1
                     row.run_id, row.root_run_id = run_id, root_run_id
@@ -143,6 +156,8 @@ class FakeMetadataStore:
         row.recorded_fence = result.fence
         done_before = row.status in ("complete", "partial")
         row.status = result.verdict.status
+        for watcher in self.watchers:
+            watcher(row)
         row.size_bytes = result.size_bytes
         row.touched_at = time.time()
         for derivative in result.derivatives:

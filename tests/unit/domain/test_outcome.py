@@ -25,6 +25,11 @@ def row(kind: str, code: Code) -> Derivative:
         ((Code.CRASH, Code.UNSUPPORTED), "dead_lettered", "text", "crash"),
         ((Code.OBJECT_MISSING, Code.OBJECT_MISSING), "dead_lettered", "text", "object_missing"),
         ((Code.OK, Code.TRANSIENT), "retry", "thumbnails", "transient"),
+        ((Code.OK, Code.DEFERRED), "partial", "thumbnails", "deferred"),
+        ((Code.NOT_APPLICABLE, Code.DEFERRED), "partial", "thumbnails", "deferred"),
+        # The deferred kind may yet give something: too early for a dead letter.
+        ((Code.INVALID, Code.DEFERRED), "partial", "text", "invalid"),
+        ((Code.DEFERRED, Code.TRANSIENT), "retry", "thumbnails", "transient"),
         ((Code.INVALID, Code.TRANSIENT), "retry", "thumbnails", "transient"),
     ],
 )
@@ -38,5 +43,6 @@ def test_nothing_processed_is_no_verdict():
 
 
 @pytest.mark.parametrize("code", list(Code))
-def test_every_code_is_handled_or_permanent_or_transient(code):
-    assert [code.handled, code.permanent, code is Code.TRANSIENT].count(True) == 1
+def test_every_code_is_handled_or_permanent_or_comes_again(code):
+    again = code in (Code.TRANSIENT, Code.DEFERRED)
+    assert [code.handled, code.permanent, again].count(True) == 1

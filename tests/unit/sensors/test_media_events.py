@@ -19,9 +19,11 @@ from media_pipeline.domain.identity import batch_digest
 from media_pipeline.errors import SystemicError
 from media_pipeline.jobs import ENRICH_MEDIA_JOB
 from media_pipeline.settings import BatchSettings, RunSettings, Settings
+from sensors.gate import Gate
 from sensors.media_events import evaluate
 from tests.fakes.event_log import FakeEventLog
 from tests.fakes.metadata_store import FakeMetadataStore
+from tests.fakes.recovery_store import FakeRecoveryStore
 
 TOPIC = "media.ingested.v1"
 SETTINGS = Settings(batch=BatchSettings(min_keys=2, max_keys=10, assumed_seconds_per_asset=6))
@@ -35,6 +37,8 @@ class World:
         self.log = FakeEventLog()
         self.log.create(TOPIC, 3)
         self.ledger = FakeMetadataStore()
+        self.recovery = FakeRecoveryStore(self.ledger)
+        self.gate = Gate()
         self.cursor: str | None = None
 
     def send(self, asset_id: str, version: str = "1", **fields) -> None:
@@ -49,7 +53,7 @@ class World:
 
     def tick(self, *, persist: bool = True, settings: Settings = SETTINGS):
         context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor)
-        result = evaluate(context, self.log, self.ledger, settings)
+        result = evaluate(context, self.log, self.ledger, self.recovery, self.gate, settings)
         if persist and isinstance(result, dg.SensorResult):
             self.cursor = result.cursor
         return result
@@ -260,3 +264,51 @@ def test_a_tick_reads_a_bounded_number(world):
     while not isinstance(result := world.tick(settings=settings), dg.SkipReason):
         sizes.append(sum(int(one.tags[SIZE_TAG]) for one in result.run_requests))
     assert sizes == [10, 10, 5]
+
+
+def test_a_closed_gate_takes_nothing_and_says_what_waits(world):
+    world.send("a")
+    world.send("b")
+    world.gate = Gate("Paused by ana since then: storm.")
+    result = world.tick()
+    assert result.skip_message == (
+        "Paused by ana since then: storm. No messages taken, 2 wait in media.ingested.v1."
+    )
+    assert (world.keys(), world.ledger.rows, world.cursor) == ([], {}, None)
+    world.gate = Gate()
+    assert world.tick().run_requests[0].tags[SIZE_TAG] == "2"
+
+
+def test_a_trial_takes_a_small_batch_and_no_second_one(world):
+    for number in range(25):
+        world.send(f"a{number}")
+    world.gate = Gate(trial=True)
+    (request,) = world.tick().run_requests
+    assert request.tags[SIZE_TAG] == str(SETTINGS.batch.min_keys)
+    world.instance.add_run(
+        dg.DagsterRun(job_name=ENRICH_MEDIA_JOB, status=dg.DagsterRunStatus.STARTED)
+    )
+    assert "on trial" in world.tick().skip_message
+
+
+def test_a_paused_bucket_is_held_and_others_pass(world):
+    settings = SETTINGS.model_copy(
+        update={
+            "object_store": SETTINGS.object_store.model_copy(
+                update={"allowed_buckets": ("media", "scans")}
+            )
+        }
+    )
+    world.send("a")
+    world.send("b", bucket="scans")
+    world.send("b", "2", bucket="scans")
+    world.gate = Gate(paused_buckets=frozenset({"scans"}))
+    (request,) = world.tick(settings=settings).run_requests
+    assert request.tags[RANGE_START_TAG] == "a"
+    assert world.keys() == ["a"]
+    held = {row.arrival.asset.asset_id: row.held_for for row in world.ledger.rows.values()}
+    assert held == {"a": None, "b": "bucket:scans"}
+    released = world.recovery.waiting([], 3600, 10)
+    assert [(one.asset_id, one.content_version) for one in released] == [
+        ("b", "etag:1"), ("b", "etag:2"),
+    ]  # fmt: skip

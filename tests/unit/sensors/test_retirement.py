@@ -6,11 +6,10 @@ import pytest
 from media_pipeline.batch_tags import range_run_tags, set_run_config, set_run_tags
 from media_pipeline.settings import RetirementSettings
 from resources.batch import BatchResource
-from sensors.media_events import evaluate as media_tick
 from sensors.retirement import evaluate
 from tests.fakes import ledger_story
 from tests.fakes.operations_ledger import FakeOperationsLedger
-from tests.unit.sensors.test_media_events import SETTINGS, World
+from tests.unit.sensors.test_media_events import World
 
 WINDOW = RetirementSettings(keep_keys=3, keep_days=30, idle_seconds=0, max_keys_per_tick=100)
 
@@ -167,8 +166,8 @@ def test_history_survives_retirement(window):
 def test_the_media_sensor_needs_no_key_that_is_gone(window):
     window.finish(*window.known)
     window.tick()
-    context = dg.build_sensor_context(instance=window.instance, cursor=None)
-    result = media_tick(context, window.world.log, window.world.ledger, SETTINGS)
+    window.world.cursor = None
+    result = window.world.tick()
     assert "10 duplicates" in result.skip_reason.skip_message
 
 

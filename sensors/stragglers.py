@@ -1,0 +1,181 @@
+"""`stragglers_sensor`: what nobody works on any more is launched again.
+
+A run can be lost without a trace: its retries are used up, somebody cancelled it, the daemon
+died before it was made. The ledger still has its media assets as unfinished. Those that no
+living run covers are launched again, alone or in small batches where runs have died before;
+so every content version ends, whatever happens to runs. Held ones follow their resume.
+"""
+
+# No postponed annotations: Dagster reads the real ones of decorated functions.
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from media_pipeline.batch_tags import (
+    SIZE_TAG,
+    lane_tags,
+    set_run_config,
+    set_run_tags,
+)
+from media_pipeline.domain.media_asset import Priority
+from media_pipeline.domain.recovery import DependencyProbe, RecoveryStore, Waiting
+from media_pipeline.jobs import EnrichMediaJob
+from media_pipeline.partitions import MEDIA_ASSETS
+from media_pipeline.settings import BatchSettings, Settings
+from sensors.batch_plan import batches
+from sensors.gate import look
+from sensors.runs import UNFINISHED
+
+NAME = "stragglers_sensor"
+_MAX_ROWS = 5000
+_MAX_RUNS = 2000
+#: New messages may not keep the old ones out: this many runs beyond the intake's limit.
+_RESERVED_RUNS = 2
+#: The run that covers a new message is made within a tick and a daemon's round.
+_BEFORE, _AFTER = 60.0, 300.0
+#: After these attempts each further one waits twice as long.
+_PATIENT_ATTEMPTS, _FIRST_PAUSE, _LONGEST_PAUSE = 3, 60.0, 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRun:
+    """A run that has not ended. `created`: seconds since the epoch."""
+
+    root_run_id: str
+    created: float
+
+
+def stragglers(rows: Sequence[Waiting], live: Sequence[LiveRun], now: float) -> list[Waiting]:
+    """Those of `rows` that no living run covers and whose pause is over. Pure."""
+    roots = {run.root_run_id for run in live}
+    created = sorted(run.created for run in live)
+    return [row for row in rows if _is_alone(row, roots, created, now)]
+
+
+def _is_alone(row: Waiting, roots: set[str], created: Sequence[float], now: float) -> bool:
+    if row.released:
+        return True
+    if row.attempts and row.root_run_id in roots:
+        return False
+    if not row.attempts:
+        since = row.waiting_since
+        return not any(since - _BEFORE <= one <= since + _AFTER for one in created)
+    return now - (row.claimed_at or 0) >= pause_after(row.attempts)
+
+
+def pause_after(attempts: int) -> float:
+    """Seconds between a lost attempt and the next one."""
+    if attempts < _PATIENT_ATTEMPTS:
+        return 0.0
+    return float(min(_FIRST_PAUSE * 2 ** (attempts - _PATIENT_ATTEMPTS), _LONGEST_PAUSE))
+
+
+def groups(
+    rows: Sequence[Waiting], pace: float, settings: BatchSettings
+) -> Iterator[tuple[Priority, Sequence[Waiting]]]:
+    """Batches by lane. What runs have died with goes in small ones: fewer neighbours wait."""
+    lanes: tuple[Priority, ...] = ("live", "backfill")
+    for lane in lanes:
+        of_lane = [row for row in rows if row.priority == lane]
+        calm = _one_version_each([row for row in of_lane if not row.lost_attempts])
+        lost = _one_version_each([row for row in of_lane if row.lost_attempts])
+        for part in batches(calm, pace, settings):
+            yield lane, part
+        for start in range(0, len(lost), settings.min_keys):
+            yield lane, lost[start : start + settings.min_keys]
+
+
+def _one_version_each(rows: Sequence[Waiting]) -> list[Waiting]:
+    """One run holds one content version of a media asset; the others wait for the next tick."""
+    return list({row.asset_id: row for row in reversed(rows)}.values())[::-1]
+
+
+def build_stragglers_sensor(settings: Settings, job: EnrichMediaJob) -> dg.SensorDefinition:
+    """The sensor, running from the start."""
+
+    @dg.sensor(
+        name=NAME,
+        job=job,
+        minimum_interval_seconds=settings.batch.straggler_interval_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Launches unfinished media assets again that no run works on any more.",
+    )
+    def stragglers_sensor(
+        context: dg.SensorEvaluationContext,
+        recovery_store: dg.ResourceParam[RecoveryStore],
+        dependencies: dg.ResourceParam[DependencyProbe],
+    ) -> dg.SensorResult | dg.SkipReason:
+        return evaluate(context, recovery_store, dependencies, settings)
+
+    return stragglers_sensor
+
+
+def evaluate(
+    context: dg.SensorEvaluationContext,
+    recovery: RecoveryStore,
+    dependencies: DependencyProbe,
+    settings: Settings,
+) -> dg.SensorResult | dg.SkipReason:
+    """One tick; it keeps no cursor, because the ledger knows what waits."""
+    instance, batch = context.instance, settings.batch
+    gate = look(instance, recovery, dependencies)
+    if gate.closed:
+        return dg.SkipReason(gate.closed)
+    live = _live_runs(instance)
+    room = 1 if gate.trial else batch.max_in_flight_runs + _RESERVED_RUNS
+    if len(live) >= room:
+        return dg.SkipReason(f"{len(live)} runs are unfinished (limit {room}): none is added.")
+    scopes = [f"bucket:{bucket}" for bucket in gate.paused_buckets]
+    rows = recovery.waiting(scopes, batch.straggler_grace_seconds, _MAX_ROWS)
+    found = stragglers(rows, live, time.time())
+    requests: list[dg.RunRequest] = []
+    for lane, part in groups(found, batch.assumed_seconds_per_asset, batch):
+        if len(live) + len(requests) >= room:
+            break
+        limit = batch.min_keys if gate.trial else len(part)
+        tags = lane_tags(lane, settings.runs.priority_classes)
+        requests.append(_request(tags, part[:limit]))
+    covered = sum(int(request.tags[SIZE_TAG]) for request in requests)
+    said = (
+        f"{len(rows)} media assets wait without news, {len(found)} of them without a run:"
+        f" {covered} are launched again in {len(requests)} runs."
+    )
+    if not requests:
+        return dg.SkipReason(said)
+    keys = [key for request in requests for key in _keys_of(request)]
+    # Retired meanwhile, or never added: adding again is harmless.
+    instance.add_dynamic_partitions(MEDIA_ASSETS, keys)
+    context.log.warning(said)
+    return dg.SensorResult(run_requests=requests)
+
+
+def _keys_of(request: dg.RunRequest) -> list[str]:
+    return list(request.run_config["resources"]["batch"]["config"]["partition_keys"])
+
+
+def _request(lane: Mapping[str, str], part: Sequence[Waiting]) -> dg.RunRequest:
+    keys = [row.asset_id for row in part]
+    exact = "\n".join(f"{row.asset_id} {row.content_version} {row.fence}" for row in part)
+    # By the hour: a run that was cancelled before it claimed anything leaves no other trace.
+    hour = int(time.time() // 3600)
+    digest = hashlib.sha256(exact.encode()).hexdigest()[:20]
+    return dg.RunRequest(
+        run_key=f"stragglers:{hour}:{digest}",
+        run_config=set_run_config(keys),
+        tags={**set_run_tags(keys), **lane},
+    )
+
+
+def _live_runs(instance: dg.DagsterInstance) -> list[LiveRun]:
+    records = instance.get_run_records(dg.RunsFilter(statuses=list(UNFINISHED)), limit=_MAX_RUNS)
+    return [
+        LiveRun(
+            record.dagster_run.root_run_id or record.dagster_run.run_id,
+            record.create_timestamp.timestamp(),
+        )
+        for record in records
+    ]
