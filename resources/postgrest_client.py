@@ -7,21 +7,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from media_pipeline.domain.failures import of_postgrest, retry_after
 from media_pipeline.domain.ports import CredentialSource
-from media_pipeline.errors import MediaPipelineError, PermanentError, SystemicError, TransientError
+from media_pipeline.errors import MediaPipelineError, SystemicError, TransientError
 from resources.retries import RetryLaterError, with_retries
 
 Row = dict[str, Any]
 
-_TOKEN_CODES = {"PGRST300", "PGRST301", "PGRST302", "PGRST303"}
-_SCHEMA_CODES = {"42P01", "42883", "42703", "PGRST202", "PGRST204", "PGRST205", "PGRST106"}
-#: Raised by `claim_batch`; see deploy/postgres/migrations/0070_zombies.sql.
-_SUPERSEDED = "MPSUP"
-#: SQLSTATE classes that pass: connection, transaction rollback, resources, intervention.
-_TRANSIENT_CLASSES = ("08", "40", "53", "55", "57")
-_TRANSIENT_STATUSES = {408, 425, 429, 502, 503, 504}
 _CONNECT_SECONDS = 3.0
-_SERVER_ERROR = 500
 
 
 class PostgrestClient:
@@ -175,50 +168,11 @@ def _error_of(
         body = {}
     code = str(body.get("code") or "")
     what = f"{target}: {status} {code} {body.get('message') or text[:200]}"
-    if code in _TOKEN_CODES or (not code and status == 401):  # noqa: PLR2004
-        return _TokenError(
-            what,
-            remedy="check the token's expiry, the keys that PostgREST knows and the clocks"
-            " (deploy/runbooks/ledger-writes.md).",
-            code="credentials_refused",
-        )
-    if code == _SUPERSEDED:
-        return SystemicError(
-            what,
-            remedy="nothing: the retry of this run does its work, and this one may end.",
-            code="run_superseded",
-        )
-    if code == "42501":
-        return SystemicError(
-            what,
-            remedy="the token's role may not do this: check the role claim, GRANTs and RLS.",
-            code="ledger_denied",
-        )
-    if code in _SCHEMA_CODES:
-        return SystemicError(
-            what,
-            remedy="apply deploy/postgres/migrations, then NOTIFY pgrst, 'reload schema'.",
-            code="ledger_schema",
-        )
-    transient = code[:2] in _TRANSIENT_CLASSES and not code.startswith("PG")
-    if (
-        transient
-        or (not code and status in _TRANSIENT_STATUSES)
-        or code.startswith("PGRST00")
-        or status >= _SERVER_ERROR
-    ):
-        error = RetryLaterError(
-            what, remedy="check the database's health; it is tried again.", code="ledger_busy"
-        )
-        error.after_seconds = _retry_after(headers)
+    failure = of_postgrest(status, code)
+    if failure.code == "credentials_refused":
+        return _TokenError(what, remedy=failure.remedy, code=failure.code)
+    if failure.home == "transient":
+        error = RetryLaterError(what, remedy=failure.remedy, code=failure.code)
+        error.after_seconds = retry_after(headers.get("Retry-After"))
         return error
-    return PermanentError(
-        what,
-        remedy="the ledger refused this content; report it with the log.",
-        code="ledger_refused",
-    )
-
-
-def _retry_after(headers: Mapping[str, str]) -> float:
-    value = headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else 0.0
+    return failure.error(what)
