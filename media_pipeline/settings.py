@@ -291,6 +291,9 @@ class Settings(BaseSettings):
         description="what media assets are enriched with; ocr needs text",
     )
     dagster_url: str = Field("http://127.0.0.1:3333", description="Dagster UI, for links")
+    crash_at: str | None = Field(
+        None, description="fault tests alone: where this process dies; media_pipeline/crash_points"
+    )
     image_digest: str = Field("unknown", description="image this code runs from, for dead letters")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from media_pipeline import crash_points
 from media_pipeline.settings import Settings
 from resources.alert_webhooks import AlertSinkResource
 from resources.batch import BatchResource
@@ -40,6 +41,7 @@ from resources.sample_store import PostgrestSampleStore
 
 def build_resources(settings: Settings) -> dict[str, Any]:
     """Resource key -> Dagster resource, for `Definitions`."""
+    crash_points.arm(settings.crash_at)
     credentials = CredentialsResource()
     kafka = {name: getattr(settings.kafka, name) for name in KAFKA_RESOURCE_FIELDS}
     store = {name: getattr(settings.object_store, name) for name in OBJECT_STORE_RESOURCE_FIELDS}

@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from media_pipeline.crash_points import watched
 from media_pipeline.domain.media_asset import MessageRecord
 from media_pipeline.domain.ports import CredentialSource, Poll, Span
 from media_pipeline.errors import SystemicError, TransientError
@@ -334,7 +335,7 @@ class EventSourceResource(_KafkaResource):
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[KafkaEventSource]:
         source = KafkaEventSource(self._settings(), self._source())
         try:
-            yield source
+            yield watched(source, "event_source")
         finally:
             source.close()
 
@@ -346,6 +347,6 @@ class EventSinkResource(_KafkaResource):
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[KafkaEventSink]:
         sink = KafkaEventSink(self._settings(), self._source())
         try:
-            yield sink
+            yield watched(sink, "event_sink")
         finally:
             sink.close()

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import dagster as dg
 from pydantic import Field
 
+from media_pipeline.crash_points import watched
 from media_pipeline.domain.identity import dead_letter_id
 from media_pipeline.domain.media_asset import MediaAsset, MessageRecord, SourceObject
 from media_pipeline.domain.outcome import Code, Derivative, StoredArtifact
@@ -308,6 +309,7 @@ class MetadataStoreResource(dg.ConfigurableResource[MetadataStore]):
             schema=self.schema_name,
             timeout_seconds=self.timeout_seconds,
         )
-        return PostgrestMetadataStore(
+        store = PostgrestMetadataStore(
             client, page_rows=self.page_rows, image_digest=self.image_digest
         )
+        return watched(store, "metadata_store")

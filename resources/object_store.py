@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import dagster as dg
 from pydantic import Field
 
+from media_pipeline.crash_points import watched
 from media_pipeline.domain.media_asset import SourceObject
 from media_pipeline.domain.ports import CredentialSource, FetchedObject, ObjectStore
 from media_pipeline.errors import PermanentError, SystemicError, TransientError
@@ -328,7 +329,8 @@ class ObjectStoreResource(dg.ConfigurableResource[ObjectStore]):
 
     def create_resource(self, context: dg.InitResourceContext) -> S3ObjectStore:
         fields = {name: getattr(self, name) for name in OBJECT_STORE_RESOURCE_FIELDS}
-        return S3ObjectStore(ObjectStoreSettings.model_validate(fields), self.credentials)
+        store = S3ObjectStore(ObjectStoreSettings.model_validate(fields), self.credentials)
+        return watched(store, "object_store")
 
 
 #: Fields of ObjectStoreSettings that the resource takes over as they are.

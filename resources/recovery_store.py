@@ -7,6 +7,7 @@ from dataclasses import asdict
 import dagster as dg
 from pydantic import Field
 
+from media_pipeline.crash_points import watched
 from media_pipeline.domain.ports import CredentialSource
 from media_pipeline.domain.recovery import (
     Breaker,
@@ -94,11 +95,10 @@ class RecoveryStoreResource(dg.ConfigurableResource[RecoveryStore]):
     timeout_seconds: float = Field(default=30, description="Bound on one request.")
 
     def create_resource(self, context: dg.InitResourceContext) -> PostgrestRecoveryStore:
-        return PostgrestRecoveryStore(
-            PostgrestClient(
-                self.url,
-                self.credentials,
-                schema=self.schema_name,
-                timeout_seconds=self.timeout_seconds,
-            )
+        client = PostgrestClient(
+            self.url,
+            self.credentials,
+            schema=self.schema_name,
+            timeout_seconds=self.timeout_seconds,
         )
+        return watched(PostgrestRecoveryStore(client), "recovery_store")
