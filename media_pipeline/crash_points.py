@@ -41,12 +41,11 @@ class CrashPoint:
     calls: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def reached(self, when: str) -> bool:
-        """Counts calls before; answers whether this is the moment."""
+    def next_call(self) -> int:
+        """The number of a call that begins now, from 1 on; calls may overlap."""
         with self.lock:
-            if when == "before":
-                self.calls += 1
-            return when == self.when and self.calls == self.nth
+            self.calls += 1
+            return self.calls
 
 
 _armed: list[CrashPoint] = []
@@ -91,16 +90,17 @@ class _Watched:
 
         @functools.wraps(found)
         def call(*given: object, **named: object) -> object:
-            self._at("before")
+            number = self._point.next_call()
+            self._at("before", number)
             answer = found(*given, **named)
-            self._at("after")
+            self._at("after", number)
             return answer
 
         return call
 
-    def _at(self, when: str) -> None:
+    def _at(self, when: str, number: int) -> None:
         point = self._point
-        if not point.reached(when):
+        if (when, number) != (point.when, point.nth):
             return
         if point.marker is not None:
             if point.marker.exists():

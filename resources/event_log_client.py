@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from media_pipeline.domain.failures import of_event_log
 from media_pipeline.domain.ports import CredentialSource
 from media_pipeline.errors import SystemicError, TransientError
 from media_pipeline.settings import KafkaSettings
@@ -115,33 +116,16 @@ class KafkaConnection:
 
 @contextlib.contextmanager
 def taxonomy(doing: str, settings: KafkaSettings) -> Iterator[None]:
-    """Library errors to ours: refused is systemic, everything retriable is transient."""
+    """Library errors to ours, by the policy in `domain.failures`."""
     from kafka import errors  # kept out of definitions' import
 
-    refused = (
-        errors.TopicAuthorizationFailedError,
-        errors.GroupAuthorizationFailedError,
-        errors.ClusterAuthorizationFailedError,
-        errors.UnknownTopicOrPartitionError,
-        errors.UnsupportedVersionError,
-    )
     try:
         yield
-    except errors.SaslAuthenticationFailedError as error:
-        raise _LoginRefusedError(
-            f"the broker refused our login for {doing}: {type(error).__name__}.",
-            remedy="check user name and kafka_password or kafka_token, and the broker's users.",
-            code="credentials_refused",
-        ) from error
-    except refused as error:
-        raise SystemicError(
-            f"the broker refused {doing}: {type(error).__name__} {error}",
-            remedy="check the topic's existence and the ACLs of this user.",
-            code="event_log_refused",
-        ) from error
     except (errors.KafkaError, OSError) as error:
-        raise TransientError(
-            f"{doing} at {settings.bootstrap_servers} failed: {type(error).__name__} {error}",
-            remedy="check that the brokers are up and reachable; it is tried again.",
-            code="event_log_unavailable",
-        ) from error
+        name = type(error).__name__
+        failure = of_event_log(name)
+        if failure.code == "credentials_refused":
+            said = f"the broker refused our login for {doing}: {name}."
+            raise _LoginRefusedError(said, remedy=failure.remedy, code=failure.code) from error
+        where = "" if failure.home == "systemic" else f" at {settings.bootstrap_servers}"
+        raise failure.error(f"{doing}{where} failed: {name} {error}") from error

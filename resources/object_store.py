@@ -15,23 +15,17 @@ import dagster as dg
 from pydantic import Field
 
 from media_pipeline.crash_points import watched
+from media_pipeline.domain.failures import of_s3, retry_after
 from media_pipeline.domain.media_asset import SourceObject
 from media_pipeline.domain.ports import CredentialSource, FetchedObject, ObjectStore
 from media_pipeline.errors import PermanentError, SystemicError, TransientError
 from media_pipeline.settings import ObjectStoreSettings
 from media_pipeline.telemetry.phases import phase
-from resources.retries import with_retries
+from resources.retries import RetryLaterError, with_retries
 
 Answer = TypeVar("Answer")
 
 _CHUNK = 256 * 1024
-_MISSING = {"NoSuchKey", "NoSuchVersion", "NoSuchObject", "ResourceNotFound"}
-_REFUSED = {
-    "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken",
-    "InvalidTokenId", "RequestTimeTooSkewed", "AllAccessDisabled",
-}  # fmt: skip
-_SERVER_ERROR = 500
-_THROTTLED = 429
 
 
 class _KeysRefusedError(SystemicError):
@@ -225,33 +219,18 @@ class S3ObjectStore:
             ) from error
 
     def _of_s3(self, error: Any, name: str) -> Exception:
-        status = getattr(error.response, "status", 0)
-        if error.code in _MISSING:
-            return PermanentError(
-                f"{name} does not exist ({error.code}).",
-                remedy="upload it again and announce it again.",
-                code="object_missing",
-            )
-        if error.code == "NoSuchBucket":
+        failure = of_s3(getattr(error.response, "status", 0), error.code)
+        if failure.code == "bucket_missing":
             return _bucket_missing(name.split("/", maxsplit=1)[0])
-        if error.code in _REFUSED:
-            return _KeysRefusedError(
-                f"the object store refused {name}: {error.code}.",
-                remedy="check the keys or the STS role, their policy and this host's clock"
-                " (deploy/runbooks/object-store-access.md).",
-                code="credentials_refused",
-            )
-        if status >= _SERVER_ERROR or status == _THROTTLED or error.code == "SlowDown":
-            return TransientError(
-                f"{name}: {error.code} ({status}).",
-                remedy="check the object store's load; it is tried again.",
-                code="object_store_unavailable",
-            )
-        return SystemicError(
-            f"{name}: {error.code} ({status}) {error.message}",
-            remedy="the store does not understand a request of ours; check endpoint and region.",
-            code="object_store_refused",
-        )
+        what = f"{name}: {error.code} {error.message or ''}".rstrip()
+        if failure.code == "credentials_refused":
+            return _KeysRefusedError(what, remedy=failure.remedy, code=failure.code)
+        if failure.home == "transient":
+            later = RetryLaterError(what, remedy=failure.remedy, code=failure.code)
+            headers = getattr(error.response, "headers", None) or {}
+            later.after_seconds = retry_after(headers.get("Retry-After"))
+            return later
+        return failure.error(what)
 
 
 @contextlib.contextmanager

@@ -95,10 +95,12 @@ def _agreement(facts: Facts, invalid: int) -> list[str]:
     rejected = [row for row in facts.letters if row["asset_id"] is None]
     if len(rejected) != invalid:
         wrong.append(f"{invalid} invalid messages, {len(rejected)} dead letters for them")
-    for row in facts.derivatives:
-        for part in row["artifacts"]:
-            if part["object_key"] not in facts.objects:
-                wrong.append(f"{row['asset_id']}/{row['kind']}: {part['object_key']} is missing")
+    wrong += [
+        f"{row['asset_id']}/{row['kind']}: {part['object_key']} is missing"
+        for row in facts.derivatives
+        for part in row["artifacts"]
+        if part["object_key"] not in facts.objects
+    ]
     kinds = Counter(row["asset_id"] for row in facts.derivatives)
     wrong += [
         f"{name}: {ended} without a derivative"
