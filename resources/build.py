@@ -34,8 +34,8 @@ from resources.object_store import (
 )
 from resources.operations_ledger import OperationsLedgerResource, PostgrestOperationsLedger
 from resources.postgrest_client import PostgrestClient
-from resources.replay_store import PostgrestReplayStore
 from resources.recovery_store import PostgrestRecoveryStore, RecoveryStoreResource
+from resources.replay_store import PostgrestReplayStore
 from resources.sample_store import PostgrestSampleStore
 
 

@@ -8,8 +8,8 @@ from functools import cached_property
 from media_pipeline.cli.accounting import Census
 from media_pipeline.domain.dead_letters import DeadLetterStore
 from media_pipeline.domain.ports import EventSink, EventSource, MetadataStore, ObjectStore
-from media_pipeline.domain.replays import ReplayStore
 from media_pipeline.domain.recovery import RecoveryStore
+from media_pipeline.domain.replays import ReplayStore
 from media_pipeline.domain.samples import SampleStore
 from media_pipeline.settings import Settings
 from resources.build import (
@@ -18,8 +18,8 @@ from resources.build import (
     build_event_source,
     build_metadata_store,
     build_object_store,
-    build_replay_store,
     build_recovery_store,
+    build_replay_store,
     build_sample_store,
 )
 
