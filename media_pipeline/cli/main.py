@@ -40,10 +40,7 @@ def version() -> None:
 
 for family in (
     stack_commands, demo, media_commands, model_commands, stale_command, dlq_commands,
-    replay_command, migrate_command, relay_command, exporter_command,
-    replay_command,
-    migrate_command, relay_command,
-    control_commands,
+    replay_command, migrate_command, relay_command, exporter_command, control_commands,
 ):  # fmt: skip
     family.register(app)
 
