@@ -5,22 +5,9 @@ set search_path = media, pg_temp;
 
 -- `lost_attempts`: claims in a row whose run ended without a word about this content version.
 -- `held_for`: the paused scope for which the sensor took the message and asked for no run.
--- `waiting_since`: when it began to wait for a run; a replay begins anew.
 alter table media_asset
     add lost_attempts integer not null default 0,
-    add held_for text,
-    add waiting_since timestamptz not null default now();
-
-create function note_waiting() returns trigger
-language plpgsql set search_path = media, pg_temp as $$
-begin
-    new.waiting_since = now();
-    return new;
-end
-$$;
-create trigger note_waiting before update on media_asset for each row
-    when (new.status = 'registered' and old.status <> 'registered')
-    execute function note_waiting();
+    add held_for text;
 
 -- As in 0003, and: a claim that was never recorded was lost with its run.
 create or replace function claim(run text, root_run text, asset_ids text[])
@@ -269,7 +256,7 @@ begin
 end
 $$;
 
-revoke execute on function note_waiting(), enter_cage(text, text, text, bigint),
+revoke execute on function enter_cage(text, text, text, bigint),
     leave_cage(text, text, text, bigint), losses(text, text[]), breaker_pause(integer),
     trip_breakers(jsonb), breaker_probed(boolean, text), close_breakers(),
     set_flag(text, jsonb, text, text), controls(), hold(jsonb, text),
