@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,3 +26,27 @@ def test_every_processor_is_measured_against_its_rivals(tmp_path):
         assert len(one["medians"]) == 3, "ours and two rivals"
         assert all(rate > 0 for rate in one["medians"].values())
         assert one["peak_mib_of_a_worker"] > 0
+
+
+def test_scaling_by_seconds_of_work_sees_long_media_coming(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "benchmarks/scaling.py", "--out", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads((tmp_path / "scaling.json").read_text())
+    for trace, policies in found.items():
+        for policy, one in policies.items():
+            assert one["done"] <= one["arrived"], (trace, policy)
+            assert 0 <= one["idle_share"] < 1, (trace, policy)
+            assert one["done"] > 0.9 * one["arrived"], (trace, policy)
+        ours, ceiling = policies["backlog seconds"], policies["fixed, ceiling"]
+        assert ours["slot_hours"] < ceiling["slot_hours"], trace
+        assert max(ours["slots"]) <= max(ceiling["slots"]), trace
+    long = found["long media"]
+    assert long["backlog seconds"]["late_share"] < long["lag threshold"]["late_share"]
+    assert (tmp_path / "scaling.svg").read_text().count("<polyline") == 3 * sum(
+        len(policies) for policies in found.values()
+    )
