@@ -4,7 +4,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench bench-processors compose-up compose-down constraints clean
+.PHONY: help venv demo test lint bench bench-processors bench-scaling compose-up compose-down kind-up kind-down \
+	constraints clean
 
 # Docker's Compose on the stack of deploy/compose, with secrets that only this machine has.
 COMPOSE = SECRETS=$(CURDIR)/.local/compose docker compose --file deploy/compose/compose.yaml
@@ -41,6 +42,9 @@ bench: venv ## Measure throughput against a bare loop and a plain worker
 bench-processors: venv ## Measure each processor against the raw library call and a rival
 	$(BIN)/python benchmarks/processors.py
 
+bench-scaling: venv ## Simulate how pools are sized: backlog, slots and waiting time
+	$(BIN)/python benchmarks/scaling.py
+
 compose-up: venv ## Build the image and run the whole stack in Docker; pages on 127.0.0.1:3000, 3001, 9090
 	@command -v docker >/dev/null && docker compose version >/dev/null 2>&1 \
 		|| { echo "Docker with its Compose plugin is needed; without it: make demo"; exit 1; }
@@ -51,6 +55,13 @@ compose-up: venv ## Build the image and run the whole stack in Docker; pages on 
 
 compose-down: ## Stop that stack; VOLUMES=1 throws its data away
 	$(COMPOSE) down $(if $(VOLUMES),--volumes)
+
+kind-up: venv ## A Kubernetes cluster in Docker (kind) with the chart and one sample through it
+	$(BIN)/python deploy/compose/make_secrets.py .local/compose
+	deploy/kind/up.sh
+
+kind-down: ## Take that cluster and its servers away
+	deploy/kind/down.sh
 
 constraints: ## Pin what a fresh environment resolves to now
 	rm -rf .venv-constraints

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -365,6 +366,25 @@ def run(program: str, *arguments: str) -> None:
 
 def test_the_dockerfile_is_clean():
     run("hadolint", "deploy/docker/Dockerfile")
+
+
+def test_shell_scripts_are_clean():
+    scripts = sorted((ROOT / "deploy").rglob("*.sh"))
+    assert scripts
+    run("shellcheck", *map(str, scripts))
+
+
+def test_a_missing_tool_is_named_before_anything_happens(tmp_path):
+    for tool in ("bash", "dirname"):
+        (tmp_path / tool).symlink_to(shutil.which(tool))
+    done = subprocess.run(
+        ["bash", str(ROOT / "deploy" / "kind" / "up.sh")],
+        env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "docker is not installed" in done.stderr
+    assert "kubernetes-bring-up.md" in done.stderr
+    assert done.stdout == ""
 
 
 def test_plain_yaml_is_clean():
