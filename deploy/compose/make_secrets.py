@@ -26,7 +26,7 @@ def write_all(directory: Path) -> None:
 def files(made: StackSecrets) -> dict[str, str]:
     """File name -> content."""
     password, key = made.postgres_password, made.s3_access_key
-    vault_token = made.vault_seal_key
+    vault_token, exporter_token = made.vault_seal_key, made.filer_signing_key[24:]
     identity = {
         "name": "media",
         "credentials": [{"accessKey": key, "secretKey": made.s3_secret_key}],
@@ -41,6 +41,8 @@ def files(made: StackSecrets) -> dict[str, str]:
     return {
         "postgres-password": password,
         "grafana-password": made.filer_signing_key[:24],
+        "exporter-token": exporter_token,
+        "exporter.env": variables(MEDIA_PIPELINE_TELEMETRY__EXPORTER_TOKEN=exporter_token),
         "object-store-identities.json": json.dumps({"identities": [identity]}),
         "pipeline-credentials.json": json.dumps(credentials),
         "ledger-owner.env": variables(

@@ -62,6 +62,7 @@ secret() { kubectl -n "$NAMESPACE" create secret generic "$1" --from-env-file "$
 secret media-pipeline-dagster-storage pipeline.env
 secret media-pipeline-credentials pipeline.env
 secret media-pipeline-ledger-owner ledger-owner.env
+secret media-pipeline-exporter exporter.env
 compose run --rm --no-deps --no-TTY prepare cat /var/lib/media-pipeline/models.json > "$SECRETS/models.json"
 helm upgrade --install media deploy/helm/media-pipeline --namespace "$NAMESPACE" \
   --values deploy/helm/media-pipeline/values-kind.yaml \

@@ -32,7 +32,6 @@ OPERATORS = ("ServiceMonitor", "ScaledObject")
 PROXY_DIGEST = "sha256:" + "cd" * 32
 #: Everything that is off by default.
 EVERYTHING = {
-    "exporter": {"enabled": True},
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "keda": {"enabled": True},
     "vaultAuth": {"enabled": True, "role": "media"},
@@ -115,7 +114,8 @@ def test_no_secret_has_its_value_here(manifests):
         for container in spec["containers"]:
             for variable in container.get("env", []):
                 name = variable["name"].lower()
-                assert not any(word in name for word in ("token", "password", "secret_key")), name
+                secret = any(word in name for word in ("token", "password", "secret_key"))
+                assert ("valueFrom" in variable) is secret, name
 
 
 def test_only_who_launches_runs_may_speak_to_kubernetes(manifests):
@@ -324,6 +324,9 @@ def test_prometheus_finds_the_exporter():
     assert wanted.items() <= service["metadata"]["labels"].items()
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     (endpoint,) = monitor["spec"]["endpoints"]
+    exporter = pod_specs(manifests)["Deployment/media-pipeline-exporter"]["containers"][0]
+    (token,) = [one["valueFrom"]["secretKeyRef"] for one in exporter["env"] if "valueFrom" in one]
+    assert endpoint["authorization"]["credentials"] == token
     assert (endpoint["port"], endpoint["path"]) == (service["spec"]["ports"][0]["name"], "/metrics")
     policy = kinds(manifests, "NetworkPolicy")["media-pipeline-exporter"]["spec"]
     assert policy["ingress"][0]["ports"][0]["port"] == service["spec"]["ports"][0]["port"] == 9108
