@@ -168,6 +168,8 @@ def test_what_prepares_it_makes_what_is_missing_and_may_be_repeated(stack, tmp_p
         "MEDIA_PIPELINE_OBJECT_STORE__ALLOWED_BUCKETS": json.dumps([f"{prefix}-media"]),
         "MEDIA_PIPELINE_OBJECT_STORE__DERIVED_BUCKET": f"{prefix}-derived",
         "MEDIA_PIPELINE_VAULT__PATH": prefix,
+        "MEDIA_PIPELINE_VAULT__AUTH": "token",
+        "MEDIA_PIPELINE_VAULT__TOKEN": stack.vault_token,
     }
     registry = tmp_path / "models.json"
     registry.write_text("{}")  # a model is there already
