@@ -94,6 +94,38 @@ class S3ObjectStore:
         for bucket in (*self._settings.allowed_buckets, self._settings.derived_bucket):
             self._tried(functools.partial(self._require_bucket, bucket))
 
+    def require_readable(self, bucket: str, absent_key: str) -> None:
+        """SystemicError unless this bucket's objects may be read: asks for one that is not there,
+        which a store admits only to those who may read."""
+        try:
+            self._tried(functools.partial(self._stat, bucket, absent_key))
+        except PermanentError as error:
+            if error.code != "object_missing":
+                raise
+
+    def round_trip(self, object_key: str, data: bytes) -> None:
+        """Put, get and delete one object of the derived bucket; SystemicError where that fails."""
+        bucket = self._settings.derived_bucket
+        self.put(object_key, data, "application/octet-stream")
+        if self.get(object_key) != data:
+            raise SystemicError(
+                f"{bucket}/{object_key} did not come back as it was put.",
+                remedy="check the object store's storage.",
+                code="object_store_corrupt",
+            )
+
+        def remove() -> None:
+            with self._taxonomy(f"{bucket}/{object_key}"):
+                self._connected().remove_object(bucket_name=bucket, object_name=object_key)
+
+        self._tried(remove)
+
+    def _stat(self, bucket: str, object_key: str) -> None:
+        with self._taxonomy(f"{bucket}/{object_key}"):
+            answer = self._connected().get_object(bucket_name=bucket, object_name=object_key)
+            with _released(answer):
+                answer.read(1)
+
     def _require_bucket(self, bucket: str) -> None:
         with self._taxonomy(bucket):
             if not self._connected().bucket_exists(bucket_name=bucket):

@@ -13,7 +13,9 @@ from media_pipeline.cli import (
     control_commands,
     demo,
     dlq_commands,
+    doctor_command,
     exporter_command,
+    identity_keys_command,
     media_commands,
     migrate_command,
     model_commands,
@@ -41,6 +43,7 @@ def version() -> None:
 for family in (
     stack_commands, demo, media_commands, model_commands, stale_command, dlq_commands,
     replay_command, migrate_command, relay_command, exporter_command, control_commands,
+    doctor_command, identity_keys_command,
 ):  # fmt: skip
     family.register(app)
 

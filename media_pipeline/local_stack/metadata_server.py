@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from media_pipeline.local_stack import vault
 from media_pipeline.local_stack.process import ServerProcess
 from media_pipeline.local_stack.secrets_file import StackSecrets, write_private
 
@@ -29,6 +30,7 @@ def start(port: int, database_url: str, keys_file: Path, log_dir: Path) -> Serve
             "PGRST_DB_SCHEMAS": "media",
             "PGRST_DB_ANON_ROLE": "anon",
             "PGRST_JWT_SECRET": f"@{keys_file}",
+            "PGRST_JWT_AUD": vault.WORKLOAD,
         },
     ).start()
     process.wait_ready(lambda: _ready(port))

@@ -119,24 +119,45 @@ def _role(name: str, ledger_role: str) -> dict[str, object]:
     }
 
 
-def _allow(bucket: str, *actions: str) -> list[dict[str, object]]:
-    """On the objects of a bucket, and to list it."""
+def _allow(bucket: str, *actions: str, below: str = "") -> list[dict[str, object]]:
+    """On the objects of a bucket (`below` a prefix), and to list it."""
     objects = [f"s3:{action}" for action in actions]
+    where = f"arn:aws:s3:::{bucket}"
     return [
-        {"Effect": "Allow", "Action": objects, "Resource": [f"arn:aws:s3:::{bucket}/*"]},
-        {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [f"arn:aws:s3:::{bucket}"]},
+        {"Effect": "Allow", "Action": objects, "Resource": [f"{where}/{below}*"]},
+        {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [where]},
     ]
 
 
-#: Role -> claim that may assume it, and what it may do. `ingest` uploads, so the whole pipeline
-#: writes both buckets; the broker's bucket is nobody's here.
+#: What `doctor` cleans up after itself; nothing else is ever deleted.
+_PROBE = _allow(DERIVED_BUCKET, "GetObject", "PutObject", "DeleteObject", below="probe/")
+
+#: Role -> claim that may assume it, and what it may do. Sensors and exporter have no business
+#: here, and the broker's bucket is nobody's. `ingest` uploads, so the whole pipeline writes both.
 ROLES: dict[str, tuple[str, list[dict[str, object]]]] = {
     "media-pipeline": (
         "media_writer",
         [
             *_allow(MEDIA_BUCKET, "GetObject", "PutObject"),
-            *_allow(DERIVED_BUCKET, "GetObject", "PutObject", "DeleteObject"),
+            *_allow(DERIVED_BUCKET, "GetObject", "PutObject"),
+            *_PROBE,
         ],
+    ),
+    "media-worker": (
+        "media_worker",
+        [
+            *_allow(MEDIA_BUCKET, "GetObject"),
+            *_allow(DERIVED_BUCKET, "GetObject", "PutObject"),
+            *_PROBE,
+        ],
+    ),
+    "media-relay": (
+        "media_relay",
+        [*_allow(DERIVED_BUCKET, "GetObject", "PutObject", below="dead-letters/"), *_PROBE],
+    ),
+    "media-operator": (
+        "media_operator",
+        [*_allow(MEDIA_BUCKET, "GetObject", "PutObject"), *_allow(DERIVED_BUCKET, "GetObject")],
     ),
 }
 

@@ -23,8 +23,9 @@ class Caller:
 class Authenticator:
     """`secret` is a shared secret, a JWK or JWKS document as JSON, or `@file` with one of these."""
 
-    def __init__(self, secret: str, anonymous_role: str) -> None:
+    def __init__(self, secret: str, anonymous_role: str, audience: str = "") -> None:
         self._anonymous = anonymous_role
+        self._audience = audience
         self._secret = secret
         self._keys: list[tuple[Any, str]] = []
         self.reload()
@@ -44,6 +45,11 @@ class Authenticator:
         if scheme.lower() != "bearer" or not token:
             raise ApiError(401, "PGRST301", "the Authorization header is not a bearer token")
         claims = self._decode(token.strip())
+        meant_for = claims.get("aud")
+        meant_for = [meant_for] if isinstance(meant_for, str) else meant_for
+        # As PostgREST does: a token that names nobody is for everybody.
+        if self._audience and meant_for and self._audience not in meant_for:
+            raise ApiError(401, "PGRST303", "JWT not in audience")
         role = claims.get("role", self._anonymous)
         if not isinstance(role, str):
             raise ApiError(401, "PGRST301", "the role claim is not a string")

@@ -8,7 +8,8 @@ docker compose and Helm run the real one; the contract suite runs against both.
 
 Run by `python -m media_pipeline.local_stack.postgrest_server` with PostgREST's own
 variables: PGRST_DB_URI, PGRST_SERVER_HOST, PGRST_SERVER_PORT, PGRST_DB_SCHEMAS,
-PGRST_DB_ANON_ROLE, PGRST_JWT_SECRET (a secret, a JWKS, or `@file`; SIGUSR2 reads it again).
+PGRST_DB_ANON_ROLE, PGRST_JWT_SECRET (a secret, a JWKS, or `@file`; SIGUSR2 reads it again),
+PGRST_JWT_AUD.
 """
 
 from __future__ import annotations
@@ -314,7 +315,9 @@ def build_app(uri: str, schemas: list[str], authenticator: Authenticator) -> Sta
 
 def main(getenv: Callable[[str], str] = os.environ.__getitem__) -> None:
     """Serve until TERM. The variables are PostgREST's, so that either can be started."""
-    authenticator = Authenticator(getenv("PGRST_JWT_SECRET"), getenv("PGRST_DB_ANON_ROLE"))
+    authenticator = Authenticator(
+        getenv("PGRST_JWT_SECRET"), getenv("PGRST_DB_ANON_ROLE"), getenv("PGRST_JWT_AUD")
+    )
     signal.signal(signal.SIGUSR2, lambda *_: authenticator.reload())
     app = build_app(getenv("PGRST_DB_URI"), getenv("PGRST_DB_SCHEMAS").split(","), authenticator)
     uvicorn.run(

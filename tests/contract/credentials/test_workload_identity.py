@@ -1,6 +1,7 @@
 """One identity: OpenBao signs it, SeaweedFS's STS and PostgREST's stand-in believe it."""
 
 import io
+import json
 
 import jwt
 import pytest
@@ -143,3 +144,32 @@ def test_an_identity_that_is_not_ours_is_refused_by_vault(settings):
     with pytest.raises(SystemicError) as caught:
         WorkloadIdentity(vault, settings.object_store).secret("ledger_token")
     assert caught.value.code == "credentials_refused"
+
+
+def test_the_keys_for_postgrest_are_written_once_and_again_after_a_rotation(
+    corner, stack, tmp_path, monkeypatch
+):
+    from typer.testing import CliRunner
+
+    from media_pipeline.cli.main import app
+
+    for name, value in stack.environment().items():
+        monkeypatch.setenv(name, value)
+    own, output = tmp_path / "own.json", tmp_path / "keys.json"
+    own.write_text('{"keys": [{"kty": "oct", "k": "c2VjcmV0", "alg": "HS256"}]}')
+
+    def run() -> str:
+        done = CliRunner().invoke(app, ["identity-keys", str(output), "--keep", str(own)])
+        assert done.exit_code == 0
+        return done.stdout
+
+    assert "changed: now NOTIFY" in run()
+    assert "unchanged" in run()
+    assert output.stat().st_mode & 0o007 == 0
+    corner.post(f"identity/oidc/key/{corner.name}", algorithm="RS256", allowed_client_ids=["*"])
+    corner.post(f"identity/oidc/role/{corner.name}", key=corner.name)
+    before = len(json.loads(output.read_text())["keys"])
+    assert "changed: now NOTIFY" in run()
+    keys = json.loads(output.read_text())["keys"]
+    assert len(keys) > before
+    assert keys[0]["kty"] == "oct"

@@ -1,0 +1,17 @@
+# The exporter of metrics: reads the ledger and the event log's offsets.
+
+path "identity/oidc/token/media-exporter" {
+  capabilities = ["read"]
+}
+
+path "secret/data/media-pipeline/kafka" {
+  capabilities = ["read"]
+}
+
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}

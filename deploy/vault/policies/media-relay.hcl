@@ -1,0 +1,17 @@
+# The outbox relay: publishes events (kafka_password).
+
+path "identity/oidc/token/media-relay" {
+  capabilities = ["read"]
+}
+
+path "secret/data/media-pipeline/kafka" {
+  capabilities = ["read"]
+}
+
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
+
+path "auth/token/renew-self" {
+  capabilities = ["update"]
+}
