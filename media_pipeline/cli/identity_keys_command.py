@@ -41,6 +41,4 @@ def identity_keys(output: Output, keep: Keep = None) -> None:
     with os.fdopen(descriptor, "w") as handle:
         handle.write(text)
     draft.replace(output)
-    print(
-        f"{len(keys)} keys, changed: reload PostgREST (SIGUSR2, or NOTIFY pgrst, 'reload config')"
-    )
+    print(f"{len(keys)} keys, changed: now NOTIFY pgrst, 'reload config' (or send it SIGUSR2)")

@@ -32,7 +32,10 @@ grant execute on function claim_batch(text, text, double precision, text[]),
     record(text, jsonb, text, text), derivatives_of(text[]), counts() to media_worker;
 grant execute on function unpublished(integer), mark_published(text[]), counts() to media_relay;
 grant execute on function act_on_letters(text, text, text, text, jsonb, text, jsonb),
-    take_lease(text, text, text, text, integer), release_lease(text, text) to media_operator;
+    take_lease(text, text, text, text, integer), release_lease(text, text),
+    begin_replay(text, text, jsonb, text, text, jsonb),
+    note_replay_portion(text, integer, jsonb, jsonb, jsonb, jsonb, boolean),
+    note_replay_launch(text, integer, text), end_replay(text, jsonb) to media_operator;
 
 reset search_path;
 reset role;
