@@ -1,0 +1,273 @@
+"""Everything that can be rotated is, while media assets stream through: nothing fails or restarts.
+
+The stream is what a run does to ledger and object store, through the adapters that runs use, once
+as a workload with an identity and once with stored keys. The embedded broker has no SASL, so that
+Kafka's part is in tests/unit/resources/test_event_log_login.py alone.
+"""
+
+import base64
+import json
+import os
+import signal
+import threading
+import time
+import uuid
+
+import jwt
+import pytest
+
+from media_pipeline.domain.media_asset import SourceObject
+from media_pipeline.local_stack import metadata_server, vault
+from media_pipeline.local_stack.secrets_file import load_or_make, write_private
+from resources.credentials import StoredCredentials, WorkloadIdentity
+from resources.metadata_store import PostgrestMetadataStore
+from resources.object_store import S3ObjectStore
+from resources.postgrest_client import PostgrestClient
+from tests.contract.credentials.conftest import Corner
+from tests.fakes.ledger_story import arrive, run
+
+PORTION = 20  # media assets between two rotations, per stream
+
+
+class Stream:
+    """Media assets, one after the other, until told to end; remembers the first failure."""
+
+    def __init__(self, name, settings, source, scratch):
+        self.name = name
+        self.source = source
+        self.done = 0
+        self.failure = None
+        self._scratch = scratch
+        self._store = S3ObjectStore(settings.object_store, source)
+        client = PostgrestClient(settings.ledger.url, source, schema="media")
+        self._ledger = PostgrestMetadataStore(client)
+        self._moved = threading.Condition()
+        self._ending = threading.Event()
+        self._threads = [threading.Thread(target=self._work, args=(n,)) for n in range(2)]
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self, number):
+        file = self._scratch / f"{self.name}-{number}"
+        try:
+            while not self._ending.is_set():
+                asset = f"{self.name}-{uuid.uuid4().hex}"
+                self._store.upload("media", f"in/{asset}", asset.encode(), None)
+                arrive(self._ledger, asset)
+                found = self._store.fetch(
+                    SourceObject("media", f"in/{asset}"), file, max_bytes=1000
+                )
+                self._store.put(f"derived/{asset}", found.path.read_bytes(), "text/plain")
+                run(self._ledger, asset)
+                with self._moved:
+                    self.done += 1
+                    self._moved.notify_all()
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is the test's result
+            with self._moved:
+                self.failure = error
+                self._moved.notify_all()
+
+    def further(self, count=PORTION):
+        """Wait until so many more are done; any failure ends the test."""
+        with self._moved:
+            goal = self.done + count
+            assert self._moved.wait_for(lambda: self.failure or self.done >= goal, 120)
+        if self.failure:
+            raise self.failure
+
+    def end(self):
+        self._ending.set()
+        for thread in self._threads:
+            thread.join(60)
+
+
+class Ground:
+    """The servers' side of a rotation: what an administrator does."""
+
+    def __init__(self, stack, corner):
+        self.stack, self.corner = stack, corner
+        self.ledger_keys = []
+        self.withdrawn = ""  # id of a signing key of Vault that PostgREST shall know no longer
+        self._identities = stack.data_dir / "s3-identities.json"
+        self._before = self._identities.read_text()
+
+    def tell_postgrest(self):
+        """Own keys of this test, and whatever Vault signs with; then SIGUSR2."""
+        file = self.stack.data_dir / "postgrest-keys.json"
+        signing = vault.public_keys(self.stack.vault_address)
+        keys = [*self.ledger_keys, *(one for one in signing if one["kid"] != self.withdrawn)]
+        metadata_server.write_keys(file, load_or_make(self.stack.data_dir / "secrets.json"), keys)
+        metadata_server.reload_keys(self.stack.servers["postgrest"])
+
+    def ledger_token(self, key: bytes) -> str:
+        claims = {"role": "media_writer", "exp": int(time.time()) + 600}
+        return jwt.encode(claims, key, algorithm="HS256")
+
+    def accepts(self, token: str) -> bool:
+        import requests
+
+        headers = {"Authorization": f"Bearer {token}", "Content-Profile": "media"}
+        url = f"{self.stack.ledger_url}/rpc/counts"
+        return requests.post(url, json={}, headers=headers, timeout=10).ok
+
+    def allow_keys(self, *pairs):
+        """These pairs belong to the user of this test, and no others."""
+        document = json.loads(self._before)
+        actions = [f"{what}:{bucket}" for what in ("Read", "Write", "List")
+                   for bucket in ("media", "media-derived")]  # fmt: skip
+        credentials = [{"accessKey": access, "secretKey": secret} for access, secret in pairs]
+        if pairs:
+            user = {"name": self.corner.name, "credentials": credentials, "actions": actions}
+            document["identities"].append(user)
+        write_private(self._identities, json.dumps(document))
+        os.kill(self.stack.servers["object-store"].pid, signal.SIGHUP)
+
+    def opens(self, pair) -> bool:
+        from minio import Minio
+        from minio.error import S3Error
+
+        client = Minio(
+            endpoint=self.stack.s3_endpoint, access_key=pair[0], secret_key=pair[1], secure=False,
+            region="us-east-1",
+        )  # fmt: skip
+        try:
+            return client.bucket_exists(bucket_name="media")
+        except S3Error:
+            return False
+
+    def until(self, ready):
+        self.stack.servers["postgrest"].wait_ready(ready)
+
+
+def jwk(key: bytes) -> dict[str, str]:
+    return {"kty": "oct", "alg": "HS256", "k": base64.urlsafe_b64encode(key).decode().rstrip("=")}
+
+
+@pytest.fixture
+def ground(stack):
+    ground = Ground(stack, Corner(stack))
+    yield ground
+    ground.allow_keys()
+    ground.ledger_keys, ground.withdrawn = [], ""
+    ground.tell_postgrest()
+
+
+@pytest.fixture
+def streams(ground, stack, tmp_path):
+    """(with an identity, with stored keys), both logged in by a secret id in a file."""
+    corner, settings = ground.corner, stack.settings()
+    pair, key = ("rotating-1", uuid.uuid4().hex), uuid.uuid4().bytes * 2
+    ground.allow_keys(pair)
+    ground.ledger_keys = [jwk(key)]
+    corner.post(
+        f"identity/oidc/key/{corner.name}", algorithm="RS256",
+        allowed_client_ids=[vault.WORKLOAD], verification_ttl="1h",
+    )  # fmt: skip
+    corner.post(
+        f"identity/oidc/role/{corner.name}", key=corner.name, client_id=vault.WORKLOAD, ttl="1h",
+        template='{"role": "media_writer"}',
+    )  # fmt: skip
+    ground.tell_postgrest()
+    corner.write(
+        object_store_access_key=pair[0], object_store_secret_key=pair[1],
+        ledger_token=ground.ledger_token(key),
+    )  # fmt: skip
+    fields = corner.approle()
+    file = tmp_path / "secret-id"
+    file.write_text(fields.pop("secret_id"))
+    login = corner.settings(**fields, secret_id_file=str(file))
+    ground.until(lambda: ground.opens(pair) and ground.accepts(ground.ledger_token(key)))
+    started = [
+        Stream("identity", settings, WorkloadIdentity(login, settings.object_store), tmp_path),
+        Stream("stored", settings, StoredCredentials(login), tmp_path),
+    ]
+    yield started
+    for stream in started:
+        stream.end()
+
+
+def rotate_vault_login(ground, streams, file):
+    """A new secret id, the old one destroyed, every token revoked."""
+    corner = ground.corner
+    accessors = corner.client.auth.approle.list_secret_id_accessors(corner.name)["data"]["keys"]
+    file.write_text(corner.secret_id())
+    for accessor in accessors:
+        corner.client.auth.approle.destroy_secret_id_accessor(corner.name, accessor)
+    tokens = [stream.source.session._login.token for stream in streams]
+    for token in tokens:
+        corner.client.auth.token.revoke(token)
+    return tokens
+
+
+def rotate_store_keys(ground, old, new):
+    """Both valid for a while; the old pair is gone at the end."""
+    ground.allow_keys(old, new)
+    ground.until(lambda: ground.opens(new))
+    ground.corner.client.secrets.kv.v2.patch(
+        path=ground.corner.name, mount_point="secret",
+        secret={"object_store_access_key": new[0], "object_store_secret_key": new[1]},
+    )  # fmt: skip
+    ground.allow_keys(new)
+    ground.until(lambda: not ground.opens(old))
+
+
+def rotate_ledger_key(ground, new: bytes):
+    """The new key is known before anybody signs with it; then the old one is no longer."""
+    (old,) = ground.ledger_keys
+    ground.ledger_keys = [old, jwk(new)]
+    ground.tell_postgrest()
+    token = ground.ledger_token(new)
+    ground.until(lambda: ground.accepts(token))
+    ground.corner.client.secrets.kv.v2.patch(
+        path=ground.corner.name, mount_point="secret", secret={"ledger_token": token}
+    )
+    ground.ledger_keys = [jwk(new)]
+    ground.tell_postgrest()
+
+
+def rotate_identity_key(ground, token: str):
+    """Vault signs with the key that PostgREST knows already; then the former one is withdrawn,
+    which Vault itself does when `verification_ttl` is over."""
+    ground.tell_postgrest()
+    ground.corner.post(f"identity/oidc/key/{ground.corner.name}/rotate")
+    ground.withdrawn = jwt.get_unverified_header(token)["kid"]
+    ground.tell_postgrest()
+    ground.until(lambda: not ground.accepts(token))
+
+
+def test_everything_is_rotated_during_a_stream(ground, streams, stack, tmp_path):
+    identity, stored = streams
+    pids = {name: server.pid for name, server in stack.servers.items()}
+    for stream in streams:
+        stream.further()
+
+    revoked = rotate_vault_login(ground, streams, tmp_path / "secret-id")
+    old_keys = stored.source.object_store_keys()
+    rotate_store_keys(
+        ground, (old_keys.access_key, old_keys.secret_key), ("rotating-2", uuid.uuid4().hex)
+    )
+    stored.further()
+    assert stored.source.object_store_keys().access_key == "rotating-2"
+
+    old_token = stored.source.secret("ledger_token")
+    rotate_ledger_key(ground, uuid.uuid4().bytes * 2)
+    ground.until(lambda: not ground.accepts(old_token))
+    stored.further()
+    assert stored.source.secret("ledger_token") != old_token
+
+    old_identity = identity.source.secret("ledger_token")
+    rotate_identity_key(ground, old_identity)
+    identity.further()
+    assert identity.source.secret("ledger_token") != old_identity
+
+    temporary = identity.source.object_store_keys()
+    identity.source.refused("object_store_access_key", temporary.access_key)
+    identity.further()
+    assert identity.source.object_store_keys().access_key != temporary.access_key
+
+    for stream in streams:
+        stream.end()
+        assert stream.failure is None
+        assert stream.source.session._login.token not in revoked
+    assert sum(stream.done for stream in streams) >= 6 * PORTION
+    assert {name: server.pid for name, server in stack.servers.items()} == pids
