@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -369,6 +370,23 @@ def run(program: str, *arguments: str) -> None:
 
 def test_the_dockerfile_is_clean():
     run("hadolint", "deploy/docker/Dockerfile")
+
+
+def test_the_image_gets_everything_that_the_wheel_is_made_of():
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    needed = wheel["targets"]["wheel"]
+    docker = ROOT / "deploy" / "docker"
+    copied = [
+        word
+        for line in (docker / "Dockerfile").read_text().splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for word in line.split()[1:-1]
+    ]
+    ignored = (docker / "Dockerfile.dockerignore").read_text().splitlines()
+    let_in = [line.removeprefix("!") for line in ignored if line.startswith("!")]
+    for path in [*needed["packages"], *needed["force-include"]]:
+        for listed in (copied, let_in):
+            assert [one for one in listed if path == one or path.startswith(f"{one}/")], path
 
 
 def test_shell_scripts_are_clean():
