@@ -40,26 +40,21 @@ def test_dagster_loads_the_definitions():
     assert int(in_image("python", "-W", "ignore", "-c", script)) >= 4
 
 
+IN_THE_CAGE = """
+from media_pipeline.processing.processors import params_from
+from media_pipeline.settings import Settings
+from media_pipeline.workers.pool import Task, WorkerPool
+
+params = params_from("text", Settings().processing.model_dump())
+task = Task("a", "text", b"Minutes of the meeting.", "text/plain", params, 20)
+with WorkerPool(1) as pool:
+    (done,) = pool.run([task])
+    print(done.result.code.value, dict(pool.cage))
+"""
+
+
 def test_media_are_processed_in_the_cage():
-    script = (
-        "from media_pipeline.processing.processors import params_from
-"
-        "from media_pipeline.settings import Settings
-"
-        "from media_pipeline.workers.pool import Task, WorkerPool
-"
-        "params = params_from('text', Settings().processing.model_dump())
-"
-        "task = Task('a', 'text', b'Minutes of the meeting.', 'text/plain', params, 20)
-"
-        "with WorkerPool(1) as pool:
-"
-        "    (done,) = pool.run([task])
-"
-        "    print(done.result.code.value, dict(pool.cage))
-"
-    )
-    assert in_image("python", "-c", script).startswith("ok ")
+    assert in_image("python", "-c", IN_THE_CAGE).startswith("ok ")
 
 
 def test_nothing_of_the_source_is_left_and_nothing_can_be_written():

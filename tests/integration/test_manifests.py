@@ -14,6 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from media_pipeline.settings import settings_of
 from tests.integration.chart import (
     CHART,
     DIGEST,
@@ -35,7 +36,7 @@ PROXY_DIGEST = "sha256:" + "cd" * 32
 EVERYTHING = {
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "keda": {"enabled": True},
-    "vaultAuth": {"enabled": True, "role": "media"},
+    "vaultAuth": {"enabled": True},
     "verify": {"enabled": True},
     "models": {"registry": '{"schema": 1, "current": null}'},
     "webserver": {
@@ -286,35 +287,63 @@ def test_a_ui_that_may_change_things_without_a_login_is_refused():
         rendered("values.yaml", webserver={"authProxy": {"enabled": True, "secret": "some"}})
 
 
+def environment_of(container) -> dict[str, str]:
+    return {one["name"]: one.get("value") for one in container["env"]}
+
+
 def test_vault_knows_pods_by_a_token_made_for_it_alone():
     manifests = chart_of("values.yaml", True)
-    settings = kinds(manifests, "ConfigMap")["media-pipeline-settings"]["data"]
-    directory, _, file = settings["MEDIA_PIPELINE_VAULT__JWT_FILE"].rpartition("/")
-    assert settings["MEDIA_PIPELINE_VAULT__AUTH"] == "kubernetes"
-    assert settings["MEDIA_PIPELINE_VAULT__ROLE"] == "media"
-    for name, spec in pod_specs(manifests).items():
-        if name == "Job/media-pipeline-migrations":
+    settings = settings_in(manifests).vault
+    assert (settings.auth, settings.mode) == ("kubernetes", "workload_identity")
+    directory, _, file = settings.jwt_file.rpartition("/")
+    roles = yaml.safe_load((CHART / "values.yaml").read_text())["vaultAuth"]["roles"]
+    policies = {path.stem for path in (ROOT / "deploy" / "vault" / "policies").glob("*.hcl")}
+    assert set(roles.values()) <= policies
+    for component in ("webserver", "daemon", "code", "relay", "exporter", "verify"):
+        kind = "Job" if component == "verify" else "Deployment"
+        spec = pod_specs(manifests)[f"{kind}/media-pipeline-{component}"]
+        tokens = [one for one in spec["volumes"] if "projected" in one]
+        container = spec["containers"][0]
+        if component not in roles:
+            assert not tokens, f"{component} asks for no credentials"
             continue
-        (volume,) = [one for one in spec["volumes"] if "projected" in one]
-        (source,) = volume["projected"]["sources"]
+        (source,) = tokens[0]["projected"]["sources"]
         assert source["serviceAccountToken"] == {
             "path": file, "audience": "vault", "expirationSeconds": 3600,
         }  # fmt: skip
-        mounts = {one["name"]: one["mountPath"] for one in spec["containers"][0]["volumeMounts"]}
-        assert mounts[volume["name"]] == directory, name
+        mounts = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+        assert mounts[tokens[0]["name"]] == directory
+        assert_is_known_as(roles[component], environment_of(container))
+
+
+def assert_is_known_as(role: str, variables: dict[str, str]) -> None:
+    known = settings_of({key: value for key, value in variables.items()
+                         if "__ROLE" in key or "_ROLE" in key})  # fmt: skip
+    assert known.vault.role == known.vault.identity_role == role
+    assert known.object_store.sts_role_arn == f"arn:aws:iam::role/{role}"
+
+
+def test_run_pods_have_an_identity_of_their_own():
+    manifests = chart_of("values.yaml", True)
     config = kinds(manifests, "ConfigMap")["media-pipeline-dagster-instance"]["data"]
     pods = yaml.safe_load(config["dagster.yaml"])["run_launcher"]["config"]["run_k8s_config"]
-    assert pods["pod_spec_config"]["automount_service_account_token"] is False
-    (mount,) = [
-        one for one in pods["container_config"]["volume_mounts"] if one["name"] == "vault-identity"
-    ]
-    assert mount["mount_path"] == directory
+    container, pod = pods["container_config"], pods["pod_spec_config"]
+    assert pod["automount_service_account_token"] is False
+    (mount,) = [one for one in container["volume_mounts"] if one["name"] == "vault-identity"]
+    assert f"{mount['mount_path']}/token" == settings_in(manifests).vault.jwt_file
     (source,) = [
-        source
-        for one in pods["pod_spec_config"]["volumes"]
-        for source in one.get("projected", {}).get("sources", [])
+        source for one in pod["volumes"] for source in one.get("projected", {}).get("sources", [])
     ]
     assert source["service_account_token"]["audience"] == "vault"
+    assert_is_known_as("media-worker", environment_of(container))
+
+
+def test_a_sensor_that_relays_needs_the_relays_rights():
+    both = {"vaultAuth": {"enabled": True}, "relay": {"mode": "sensor"}}
+    with pytest.raises(helm.HelmError, match="media-pipeline"):
+        rendered("values.yaml", **both)
+    both["vaultAuth"]["roles"] = {"code": "media-pipeline"}
+    assert rendered("values.yaml", **both)
 
 
 def test_prometheus_finds_the_exporter():

@@ -42,24 +42,38 @@ env:
   - {name: MEDIA_PIPELINE_IMAGE_DIGEST, value: {{ .Values.image.digest | quote }}}
 {{- end }}
 
+{{/* Who a component is for Vault, ledger and object store: (dict "root" . "component" "code"). */}}
+{{- define "media.identity" -}}
+{{- $auth := .root.Values.vaultAuth -}}
+{{- $role := get $auth.roles .component -}}
+{{- if and $auth.enabled $role }}
+- {name: MEDIA_PIPELINE_VAULT__ROLE, value: {{ $role | quote }}}
+{{- if eq $auth.mode "workload_identity" }}
+- {name: MEDIA_PIPELINE_VAULT__IDENTITY_ROLE, value: {{ $role | quote }}}
+- {name: MEDIA_PIPELINE_OBJECT_STORE__STS_ROLE_ARN, value: {{ print "arn:aws:iam::role/" $role | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Volumes and mounts: (dict "root" . "component" "code"); who has no role gets no token. */}}
 {{- define "media.volumes" -}}
 volumes:
   - name: instance
     configMap: {name: media-pipeline-dagster-instance}
   - name: scratch
     emptyDir: {sizeLimit: 2Gi}
-  {{- if .Values.models.registry }}
+  {{- if .root.Values.models.registry }}
   - name: models
     configMap: {name: media-pipeline-models}
   {{- end }}
-  {{- if .Values.vaultAuth.enabled }}
+  {{- if and .root.Values.vaultAuth.enabled (get .root.Values.vaultAuth.roles .component) }}
   - name: vault-identity
     projected:
       sources:
         - serviceAccountToken:
             path: token
-            audience: {{ .Values.vaultAuth.audience }}
-            expirationSeconds: {{ int .Values.vaultAuth.expirationSeconds }}
+            audience: {{ .root.Values.vaultAuth.audience }}
+            expirationSeconds: {{ int .root.Values.vaultAuth.expirationSeconds }}
   {{- end }}
 {{- end }}
 
@@ -68,10 +82,10 @@ volumeMounts:
   - {name: instance, mountPath: /opt/dagster/dagster_home/dagster.yaml, subPath: dagster.yaml}
   - {name: instance, mountPath: /opt/dagster/dagster_home/workspace.yaml, subPath: workspace.yaml}
   - {name: scratch, mountPath: /tmp}
-  {{- if .Values.models.registry }}
+  {{- if .root.Values.models.registry }}
   - {name: models, mountPath: {{ include "media.models" . }}, readOnly: true}
   {{- end }}
-  {{- if .Values.vaultAuth.enabled }}
+  {{- if and .root.Values.vaultAuth.enabled (get .root.Values.vaultAuth.roles .component) }}
   - {name: vault-identity, mountPath: {{ include "media.vaultIdentity" . }}, readOnly: true}
   {{- end }}
 {{- end }}
@@ -105,6 +119,7 @@ volumeMounts:
 {{- $_ := set $pod "volumes" (append $pod.volumes $volume) -}}
 {{- $_ := set $container "volume_mounts" (append $container.volume_mounts (dict "name" "vault-identity" "mount_path" (include "media.vaultIdentity" .) "read_only" true)) -}}
 {{- end -}}
+{{- with include "media.identity" (dict "root" . "component" "run") | fromYamlArray }}{{ $_ := set $container "env" . }}{{ end -}}
 {{- if .Values.priorityClasses.use }}{{ $_ := set $pod "priority_class_name" "media-live" }}{{ end -}}
 {{- if .Values.runs.nodeSelector }}{{ $_ := set $pod "node_selector" .Values.runs.nodeSelector }}{{ end -}}
 {{- if .Values.runs.tolerations }}{{ $_ := set $pod "tolerations" .Values.runs.tolerations }}{{ end -}}
