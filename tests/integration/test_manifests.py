@@ -384,6 +384,26 @@ def test_everything_is_denied_that_is_not_allowed():
     assert not kinds(chart_of("values-kind.yaml", False), "NetworkPolicy")
 
 
+def test_a_misspelt_value_is_refused():
+    with pytest.raises(helm.HelmError, match="webservr"):
+        rendered("values.yaml", webservr={"replicas": 3})
+    with pytest.raises(helm.HelmError, match="'elsewhere'"):
+        rendered("values.yaml", relay={"mode": "elsewere"})
+
+
+def test_the_schema_of_values_knows_every_value():
+    def missing(value, schema, path="") -> list[str]:
+        if not isinstance(value, dict) or "properties" not in schema:
+            return []
+        found = [f"{path}{key}" for key in value if key not in schema["properties"]]
+        for key in value:
+            found += missing(value[key], schema["properties"].get(key, {}), f"{path}{key}.")
+        return found
+
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert missing(yaml.safe_load((CHART / "values.yaml").read_text()), schema) == []
+
+
 def test_an_image_without_a_digest_is_refused():
     with pytest.raises(helm.HelmError, match="digest"):
         rendered("values.yaml", image={"repository": "registry.invalid/media-pipeline"})
