@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench bench-processors bench-scaling compose-up compose-down kind-up kind-down \
+.PHONY: help venv demo test lint bench bench-processors soak bench-scaling compose-up compose-down kind-up kind-down \
 	constraints clean
 
 # Docker's Compose on the stack of deploy/compose, with secrets that only this machine has.
@@ -44,6 +44,8 @@ bench-processors: venv ## Measure each processor against the raw library call an
 
 bench-scaling: venv ## Simulate how pools are sized: backlog, slots and waiting time
 	$(BIN)/python benchmarks/scaling.py
+soak: venv ## Crash points, their pairs and chaos for MINUTES=15
+	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),15)
 
 compose-up: venv ## Build the image and run the whole stack in Docker; pages on 127.0.0.1:3000, 3001, 9090
 	@command -v docker >/dev/null && docker compose version >/dev/null 2>&1 \
