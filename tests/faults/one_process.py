@@ -48,6 +48,7 @@ def _round(defs: dg.Definitions, instance: dg.DagsterInstance, home: Path, setti
             resources=defs.resources,
         ) as context:
             tick = defs.get_sensor_def(name).evaluate_tick(context)
+        (home / f"{name}.skipped").write_text(tick.skip_message or "")
         for request in tick.run_requests or ():
             ran = _execute(defs, instance, request) or ran
         if tick.cursor:

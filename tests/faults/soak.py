@@ -22,7 +22,8 @@ from media_pipeline.local_stack.stack import embedded_stack
 from tests.e2e.pipeline import wait_until
 from tests.faults.chaos import STRIKES, chaos_world
 from tests.faults.checker import Facts, repeated, violations
-from tests.faults.test_crash_points import POINTS, OneProcess, produce
+from tests.faults.children import OneProcess
+from tests.faults.test_crash_points import POINTS, produce
 
 _WAVE = 25
 
