@@ -44,6 +44,7 @@ bench-processors: venv ## Measure each processor against the raw library call an
 
 bench-scaling: venv ## Simulate how pools are sized: backlog, slots and waiting time
 	$(BIN)/python benchmarks/scaling.py
+
 soak: venv ## Crash points, their pairs and chaos for MINUTES=15
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),15)
 
