@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint bench bench-processors soak bench-scaling compose-up compose-down kind-up kind-down \
-	constraints clean
+	sbom constraints clean
 
 # Docker's Compose on the stack of deploy/compose, with secrets that only this machine has.
 COMPOSE = SECRETS=$(CURDIR)/.local/compose docker compose --file deploy/compose/compose.yaml
@@ -65,6 +65,11 @@ kind-up: venv ## A Kubernetes cluster in Docker (kind) with the chart and one sa
 
 kind-down: ## Take that cluster and its servers away
 	deploy/kind/down.sh
+
+sbom: venv ## Bill of materials (CycloneDX) in dist/sbom.json; ENVIRONMENT=python of another environment
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON \
+		-o dist/sbom.json $(or $(ENVIRONMENT),$(BIN)/python)
 
 constraints: ## Pin what a fresh environment resolves to now
 	rm -rf .venv-constraints

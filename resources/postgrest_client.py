@@ -143,6 +143,12 @@ class PostgrestClient:
                 remedy="check that PostgREST is up and reachable; it is tried again.",
                 code="ledger_unavailable",
             ) from error
+        if answer.is_redirect:
+            raise SystemicError(
+                f"{self._url} redirects {target}; redirects are not followed.",
+                remedy="correct MEDIA_PIPELINE_LEDGER__URL.",
+                code="ledger_wrong_endpoint",
+            )
         if answer.ok:
             return answer.json() if answer.content else None
         raise _error_of(answer.status_code, answer.text, answer.headers, target)

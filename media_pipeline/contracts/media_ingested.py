@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, cast
@@ -39,6 +40,8 @@ _KNOWN = {
     "etag", "sha256", "version_id", "ocr_languages", "priority", "type", "schema_version",
 }  # fmt: skip
 _MAX_TEXT = 512
+#: Bidirectional controls: a name that shows as `gpj.exe` and is `exe.jpg` fools whoever reads it.
+_REORDERING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +187,10 @@ def _object_key(body: dict[str, Any]) -> str:
         problem = f"longer than {MAX_KEY_BYTES} bytes"
     elif key.startswith("/"):
         problem = "starts with a slash"
-    elif "\\" in key or any(ord(letter) < ord(" ") or ord(letter) == 0x7F for letter in key):  # noqa: PLR2004  # DEL
+    elif "\\" in key or any(unicodedata.category(letter) == "Cc" for letter in key):
         problem = "has a backslash or a control character"
+    elif any(letter in _REORDERING for letter in key):
+        problem = "has a character that turns text around"
     elif any(part in ("..", ".") for part in key.split("/")):
         problem = "has a `.` or `..` segment"
     elif any("\ud800" <= letter <= "\udfff" for letter in key):

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from media_pipeline.domain.ports import CredentialSource
 from media_pipeline.settings import Settings, load_settings
+from media_pipeline.telemetry.log_redaction import redact_logs
 from resources.credentials.environment import SettingsCredentials
 from resources.credentials.stored import StoredCredentials
 from resources.credentials.workload_identity import WorkloadIdentity
@@ -22,6 +23,7 @@ _sources: dict[tuple[int, str], CredentialSource] = {}
 
 def credential_source(settings: Settings) -> CredentialSource:
     """Vault when its address is set, else the environment."""
+    redact_logs()
     if not settings.vault.address:
         return SettingsCredentials(settings)
     key = (os.getpid(), _fingerprint(settings))

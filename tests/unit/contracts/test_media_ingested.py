@@ -115,6 +115,9 @@ def test_a_binary_cloud_event():
         ({**GOOD, "object_key": "a\\b"}, "bad_object_key"),
         ({**GOOD, "object_key": "a\nb"}, "bad_object_key"),
         ({**GOOD, "object_key": "ä" * 513}, "bad_object_key"),
+        ({**GOOD, "object_key": "in/\x9b31m.pdf"}, "bad_object_key"),
+        ({**GOOD, "object_key": "in/exe.\u202egpj"}, "bad_object_key"),
+        ({**GOOD, "object_key": "http://inside/../x"}, "bad_object_key"),
         ({**GOOD, "size_bytes": "7"}, "wrong_type"),
         ({**GOOD, "size_bytes": -1}, "wrong_type"),
         ({**GOOD, "size_bytes": True}, "wrong_type"),
@@ -163,7 +166,10 @@ def test_no_json_raises_and_what_is_accepted_fits_the_schema(changes):
 
 
 texts = st.text(
-    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\\/."),
+    st.characters(
+        exclude_categories=["Cs", "Cc"],
+        exclude_characters="\\/.\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
+    ),
     min_size=1,
     max_size=20,
 )

@@ -56,6 +56,7 @@ class Answer:
     def __init__(self, status: int = 200, payload: object = None):
         self.status_code = status
         self.ok = status < 400
+        self.is_redirect = status in (301, 302, 303, 307, 308)
         self.text = "" if payload is None else json.dumps(payload)
         self.content = self.text.encode()
         self.headers: dict[str, str] = {}
