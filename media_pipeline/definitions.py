@@ -21,6 +21,8 @@ from media_pipeline.executors import build_executor
 from media_pipeline.jobs import build_enrich_media_job
 from media_pipeline.settings import Settings, load_settings
 from resources.build import build_resources
+from resources.devices import read_devices
+from sensors.daily_checks import build_daily_checks_job, build_daily_checks_schedule
 from sensors.media_events import build_media_events_sensor
 from sensors.outbox_relay import build_outbox_relay_sensor
 from sensors.retirement import build_retirement_sensor
@@ -36,13 +38,17 @@ def build_defs(
     settings = settings or load_settings()
     executor = build_executor(settings.runs)
     job = build_enrich_media_job(settings.workloads, executor)
+    daily_checks_job = build_daily_checks_job(settings, read_devices)
     resources = build_resources(settings)
     return dg.Definitions(
-        assets=[
-            *(_workload_asset(kind, settings) for kind in settings.workloads),
-            build_enrichment_asset(settings),
-        ],
-        jobs=[job],
+        assets=dg.with_source_code_references(
+            [
+                *(_workload_asset(kind, settings) for kind in settings.workloads),
+                build_enrichment_asset(settings),
+            ]
+        ),
+        jobs=[job, daily_checks_job],
+        schedules=[build_daily_checks_schedule(settings, daily_checks_job)],
         sensors=[
             build_media_events_sensor(settings, job),
             *_relay_sensors(settings),

@@ -203,11 +203,13 @@ class RetirementSettings(BaseModel):
     idle_seconds: float = Field(
         3600, description="a key beyond that count goes when done and idle this long"
     )
-    max_keys_per_tick: int = Field(2000, description="keys that one tick looks at")
+    max_keys_per_tick: int = Field(
+        10_000, description="keys that one tick looks at; listing what is known costs a second"
+    )
     max_unfinished_runs: int = Field(
         1000, description="with more, a tick removes nothing: it could not tell what they need"
     )
-    tick_interval_seconds: int = Field(60, description="pause between two ticks")
+    tick_interval_seconds: int = Field(300, description="pause between two ticks")
     tick_deadline_seconds: float = Field(20, description="a tick removes no longer than this")
 
 
@@ -232,6 +234,38 @@ class ScalingSettings(BaseModel):
         description="slots per workload at most: nodes, GPUs, and what dependencies bear",
     )
     tick_interval_seconds: int = Field(30, description="pause between two ticks")
+
+
+class CheckSettings(BaseModel):
+    """When asset checks warn, and when Dagster assets count as stale."""
+
+    min_assets: int = Field(20, description="fewer of a batch say nothing, and warn of nothing")
+    max_empty_text_ratio: float = Field(0.5, description="of the media assets with a text layer")
+    min_median_confidence: float = Field(60, description="of the pages read by OCR, 0..100")
+    drift_days: float = Field(7, description="moderation scores are compared with so many days")
+    min_history: int = Field(100, description="scores needed before anything is compared")
+    max_score_drift: float = Field(0.1, description="move of a mean score (0..1) that warns")
+    fresh_warn_hours: float | None = Field(24, description="nothing materialized for so long warns")
+    fresh_fail_hours: float | None = Field(
+        168, description="nothing materialized for so long fails; None: no freshness policy"
+    )
+
+
+class DailyCheckSettings(BaseModel):
+    """What `media-pipeline check daily` and its schedule take for usual."""
+
+    cron: str = Field("0 6 * * *", description="when the scheduled checks run")
+    timezone: str = Field("UTC", description="time zone of `cron`")
+    max_lag: int = Field(10_000, description="messages of one Kafka partition that may wait")
+    usual_days: int = Field(7, description="days that say what is usual")
+    min_days: int = Field(3, description="fewer say nothing")
+    max_failed_ratio: float = Field(0.05, description="failures among outcomes, at least allowed")
+    min_outcomes: int = Field(20, description="fewer say nothing about a ratio")
+    max_open_letters: int = Field(100, description="open dead letters beyond this are wrong")
+    max_letters_read: int = Field(5000, description="letters that are grouped by cause")
+    max_groups: int = Field(10, description="causes that are listed")
+    max_gpu_ratio: float = Field(0.95, description="of a GPU's time or memory")
+    slow_seconds: float = Field(2, description="a dependency that answers slower warns")
 
 
 class RunSettings(BaseModel):
@@ -286,6 +320,8 @@ class Settings(BaseSettings):
     retirement: RetirementSettings = Field(default_factory=RetirementSettings)
     scaling: ScalingSettings = Field(default_factory=ScalingSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    checks: CheckSettings = Field(default_factory=CheckSettings)
+    daily: DailyCheckSettings = Field(default_factory=DailyCheckSettings)
     workloads: tuple[Literal["text", "thumbnails", "ocr", "moderation"], ...] = Field(
         ("text", "thumbnails", "ocr", "moderation"),
         description="what media assets are enriched with; ocr needs text",

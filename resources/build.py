@@ -14,6 +14,7 @@ from resources.alert_webhooks import AlertSinkResource
 from resources.batch import BatchResource
 from resources.credentials import CredentialsResource, credential_source
 from resources.dead_letter_payloads import OffloadingEventSink, OffloadingEventSinkResource
+from resources.dead_letter_resource import DeadLetterStoreResource
 from resources.dead_letter_store import PostgrestDeadLetterStore
 from resources.dependencies import DependenciesResource
 from resources.event_log import (
@@ -63,6 +64,12 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "credentials": credentials,
         "object_store": object_store,
         "metadata_store": metadata_store,
+        "dead_letter_store": DeadLetterStoreResource(
+            credentials=credentials,
+            url=settings.ledger.url,
+            schema_name=settings.ledger.schema_name,
+            timeout_seconds=settings.ledger.timeout_seconds,
+        ),
         "operations_ledger": OperationsLedgerResource(credentials=credentials, **ledger),
         "recovery_store": RecoveryStoreResource(credentials=credentials, **address),
         "dependencies": DependenciesResource(

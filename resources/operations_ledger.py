@@ -2,14 +2,24 @@
 # No postponed annotations: Dagster reads ResourceDependency from the real ones.
 
 from collections.abc import Iterator, Sequence
+from datetime import date
 from typing import TypeVar
 
 import dagster as dg
 from pydantic import Field
 
-from media_pipeline.domain.operations import OperationsLedger
+from media_pipeline.domain.operations import (
+    AssetVersion,
+    DayCount,
+    EndedAsset,
+    OperationsLedger,
+    ScoreHistory,
+)
 from media_pipeline.domain.ports import CredentialSource
 from resources.postgrest_client import PostgrestClient
+
+_HISTORY_ROWS = 5000
+_VERSIONS = 50
 
 Item = TypeVar("Item")
 
@@ -30,6 +40,30 @@ class PostgrestOperationsLedger:
                 "retirable", {"asset_ids": list(page), "idle_seconds": idle_seconds}
             )
         ]
+
+    def score_history(
+        self, kind: str, fingerprint: str, label: str, *, days: float
+    ) -> ScoreHistory:
+        """See `OperationsLedger.score_history`."""
+        asked = {
+            "of_kind": kind, "of_fingerprint": fingerprint, "label": label, "days": days,
+            "max_rows": _HISTORY_ROWS,
+        }  # fmt: skip
+        return ScoreHistory(**self._client.call("score_history", asked)[0])
+
+    def daily_outcomes(self, days: int) -> list[DayCount]:
+        """See `OperationsLedger.daily_outcomes`."""
+        rows = self._client.call("daily_outcomes", {"days": days})
+        return [DayCount(**{**row, "day": date.fromisoformat(row["day"])}) for row in rows]
+
+    def asset_file(self, asset_id: str) -> list[AssetVersion]:
+        """See `OperationsLedger.asset_file`."""
+        rows = self._client.call("asset_file", {"of_asset": asset_id, "max_rows": _VERSIONS})
+        return [AssetVersion(**row) for row in rows]
+
+    def ended_lately(self, limit: int) -> list[EndedAsset]:
+        """See `OperationsLedger.ended_lately`."""
+        return [EndedAsset(**row) for row in self._client.call("ended_lately", {"max_rows": limit})]
 
     def _pages(self, items: Sequence[Item]) -> Iterator[Sequence[Item]]:
         for start in range(0, len(items), self._page_rows):

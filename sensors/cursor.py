@@ -6,7 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import dagster as dg
+
 from media_pipeline.errors import SystemicError
+
+#: Whose cursor it is.
+MEDIA_EVENTS_SENSOR = "media_events_sensor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,14 @@ class SensorCursor:
     def moved(self, topic: str, positions: Mapping[int, int]) -> SensorCursor:
         """A cursor with other positions for one topic."""
         return SensorCursor({**self.positions, topic: dict(positions)})
+
+
+def media_positions(instance: dg.DagsterInstance, topic: str) -> Mapping[int, int]:
+    """Where the media sensor stands in a topic; nowhere before its first tick."""
+    for state in instance.all_instigator_state():
+        if state.instigator_name == MEDIA_EVENTS_SENSOR:
+            return SensorCursor.loads(getattr(state.instigator_data, "cursor", None)).of(topic)
+    return {}
 
 
 def _offset(value: object) -> int:

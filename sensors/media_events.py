@@ -28,12 +28,12 @@ from media_pipeline.jobs import ENRICH_MEDIA_JOB, EnrichMediaJob
 from media_pipeline.partitions import MEDIA_ASSETS
 from media_pipeline.settings import Settings
 from sensors.batch_plan import batches
-from sensors.cursor import SensorCursor
+from sensors.cursor import MEDIA_EVENTS_SENSOR, SensorCursor
 from sensors.gate import Gate, look
 from sensors.intake import Sorted, lane_of, of_share, sort_arrivals, without_buckets
 from sensors.runs import UNFINISHED
 
-NAME = "media_events_sensor"
+NAME = MEDIA_EVENTS_SENSOR
 _MAX_RUN_KEY = 200
 _OBSERVED_RUNS = 5
 

@@ -7,15 +7,14 @@ own; fewer slots only let fewer new runs start.
 
 # No postponed annotations: Dagster reads the real ones of decorated functions.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import dagster as dg
 
 from media_pipeline.batch_tags import BACKFILL_TAG, SIZE_TAG
 from media_pipeline.domain.ports import EventSource, MetadataStore
 from media_pipeline.settings import Settings
-from sensors.cursor import SensorCursor
-from sensors.media_events import NAME as MEDIA_EVENTS_SENSOR
+from sensors.cursor import media_positions
 from sensors.scaling_plan import Target, plan_slots
 
 NAME = "scaling_sensor"
@@ -69,17 +68,9 @@ def evaluate(
 
 
 def _unread(instance: dg.DagsterInstance, event_source: EventSource, topic: str) -> int:
-    positions = _positions(instance, topic)
+    positions = media_positions(instance, topic)
     poll = event_source.poll(topic, positions, max_records=1, deadline_seconds=_POLL_SECONDS)
     return poll.lag + len(poll.records)
-
-
-def _positions(instance: dg.DagsterInstance, topic: str) -> Mapping[int, int]:
-    """Where `media_events_sensor` stands; nowhere before its first tick."""
-    for state in instance.all_instigator_state():
-        if state.instigator_name == MEDIA_EVENTS_SENSOR:
-            return SensorCursor.loads(getattr(state.instigator_data, "cursor", None)).of(topic)
-    return {}
 
 
 def _queued_backfills(instance: dg.DagsterInstance, settings: Settings) -> dict[str, int]:

@@ -2,11 +2,18 @@
 
 # No postponed annotations: Dagster reads the real ones of decorated functions.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import dagster as dg
 
 from media_pipeline.assets.batch import Batch, claim_batch
+from media_pipeline.assets.checks import (
+    ObservedOutcomes,
+    check_specs,
+    check_text,
+    check_thumbnails,
+    freshness_policy,
+)
 from media_pipeline.assets.recovery import deferred, guarded, pause_of
 from media_pipeline.assets.source_media import SourceMedia
 from media_pipeline.assets.workload import Pool, Workload, process_batch
@@ -16,7 +23,7 @@ from media_pipeline.domain.recovery import RecoveryStore
 from media_pipeline.fingerprints import workload_fingerprint
 from media_pipeline.partitions import media_assets_partitions
 from media_pipeline.processing.processors import params_from
-from media_pipeline.settings import Settings
+from media_pipeline.settings import CheckSettings, Settings
 
 GROUP = "media"
 OBJECT_STORE_IO_MANAGER = "object_store_io_manager"
@@ -32,6 +39,10 @@ _DESCRIPTIONS: Mapping[str, str] = {
         "Thumbnails of each image and of the first page of each PDF, in all configured sizes,"
         " upright, in sRGB, as WebP. Byte-identical for the same input and fingerprint."
     ),
+}
+_CHECKS: Mapping[str, Callable[[ObservedOutcomes, CheckSettings], dg.AssetCheckResult]] = {
+    "text": check_text,
+    "thumbnails": check_thumbnails,
 }
 _DEADLINES = {"text": "text_deadline_seconds", "thumbnails": "thumbnail_deadline_seconds"}
 
@@ -64,6 +75,8 @@ def build_derived_media_asset(kind: str, settings: Settings) -> dg.AssetsDefinit
         # The fingerprint as code version: a new processor, setting or library makes it stale.
         code_version=workload.fingerprint,
         pool=kind,
+        check_specs=check_specs(kind),
+        freshness_policy=freshness_policy(settings.checks),
     )
     def derived_media(
         context: dg.AssetExecutionContext,
@@ -72,29 +85,34 @@ def build_derived_media_asset(kind: str, settings: Settings) -> dg.AssetsDefinit
         recovery_store: dg.ResourceParam[RecoveryStore],
         source_media: dg.ResourceParam[SourceMedia],
         worker_pool: dg.ResourceParam[Pool],
-    ) -> Outcomes:
-        pause = pause_of(context, recovery_store, kind)
-        claims = claim_batch(context, batch, metadata_store)
-        context.log.info("%s: %d media assets in this batch", kind, len(claims))
-        if pause is not None:
-            return deferred(kind, claims, pause)
+    ) -> Iterator[dg.Output[Outcomes] | dg.AssetCheckResult]:
+        def outcomes() -> Outcomes:
+            pause = pause_of(context, recovery_store, kind)
+            claims = claim_batch(context, batch, metadata_store)
+            context.log.info("%s: %d media assets in this batch", kind, len(claims))
+            if pause is not None:
+                return deferred(kind, claims, pause)
 
-        def process(some: Sequence[Claim]) -> Outcomes:
-            return process_batch(
+            def process(some: Sequence[Claim]) -> Outcomes:
+                return process_batch(
+                    workload,
+                    some,
+                    fetch=source_media.fetch,
+                    pool=worker_pool,
+                    fetch_threads=fetch_threads,
+                )
+
+            return guarded(
                 workload,
-                some,
-                fetch=source_media.fetch,
-                pool=worker_pool,
-                fetch_threads=fetch_threads,
+                context.run.run_id,
+                claims,
+                recovery_store,
+                settings.processing.max_attempts,
+                process,
             )
 
-        return guarded(
-            workload,
-            context.run.run_id,
-            claims,
-            recovery_store,
-            settings.processing.max_attempts,
-            process,
-        )
+        observed = ObservedOutcomes(outcomes())
+        yield dg.Output(observed)  # the IO manager works through it before this goes on
+        yield _CHECKS[kind](observed, settings.checks)
 
     return derived_media

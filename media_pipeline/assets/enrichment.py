@@ -10,7 +10,9 @@ import dagster as dg
 
 from media_pipeline import __version__
 from media_pipeline.assets.batch import Batch, claim_batch
+from media_pipeline.assets.checks import freshness_policy
 from media_pipeline.assets.derived_media import GROUP
+from media_pipeline.assets.ledger_table import LEDGER_TABLE, ledger_columns
 from media_pipeline.contracts.asset_enriched import build_asset_enriched
 from media_pipeline.domain.identity import dead_letter_id
 from media_pipeline.domain.outcome import Code, Derivative, Derivatives, Verdict, verdict
@@ -42,6 +44,8 @@ def build_enrichment_asset(settings: Settings) -> dg.AssetsDefinition:
         tags={"workload": "enrichment"},
         owners=["team:media-processing"],
         code_version=__version__,
+        metadata={"dagster/table_name": LEDGER_TABLE, "dagster/column_schema": ledger_columns()},
+        freshness_policy=freshness_policy(settings.checks),
         check_specs=[
             dg.AssetCheckSpec(
                 VERDICT_CHECK,

@@ -11,12 +11,18 @@ them (`ocr.deu.json.gz`): the same bytes may be read in several.
 
 # No postponed annotations: Dagster reads the real ones of decorated functions.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from media_pipeline.assets.batch import Batch, claim_batch
+from media_pipeline.assets.checks import (
+    ObservedOutcomes,
+    check_ocr,
+    check_specs,
+    freshness_policy,
+)
 from media_pipeline.assets.derived_media import GROUP, OBJECT_STORE_IO_MANAGER
 from media_pipeline.assets.recovery import deferred, guarded, pause_of
 from media_pipeline.assets.source_media import SourceMedia
@@ -185,6 +191,8 @@ def build_ocr_asset(settings: Settings) -> dg.AssetsDefinition:
         owners=["team:media-processing"],
         code_version=workload_fingerprint(KIND, settings),
         pool=KIND,
+        check_specs=check_specs(KIND),
+        freshness_policy=freshness_policy(settings.checks),
     )
     def ocr(
         context: dg.AssetExecutionContext,
@@ -195,19 +203,29 @@ def build_ocr_asset(settings: Settings) -> dg.AssetsDefinition:
         recovery_store: dg.ResourceParam[RecoveryStore],
         source_media: dg.ResourceParam[SourceMedia],
         worker_pool: dg.ResourceParam[Pool],
-    ) -> Outcomes:
-        pause = pause_of(context, recovery_store, KIND)
-        claims = claim_batch(context, batch, metadata_store)
-        if pause is not None:
-            return deferred(KIND, claims, pause)
-        work = OcrWork(settings, text, object_store)
+    ) -> Iterator[dg.Output[Outcomes] | dg.AssetCheckResult]:
+        def outcomes() -> Outcomes:
+            pause = pause_of(context, recovery_store, KIND)
+            claims = claim_batch(context, batch, metadata_store)
+            if pause is not None:
+                return deferred(KIND, claims, pause)
+            work = OcrWork(settings, text, object_store)
 
-        def process(some: Sequence[Claim]) -> Outcomes:
-            return process_staged_batch(
-                work, some, fetch=source_media.fetch, pool=worker_pool, fetch_threads=fetch_threads
-            )
+            def process(some: Sequence[Claim]) -> Outcomes:
+                return process_staged_batch(
+                    work,
+                    some,
+                    fetch=source_media.fetch,
+                    pool=worker_pool,
+                    fetch_threads=fetch_threads,
+                )
 
-        attempts = settings.processing.max_attempts
-        return guarded(work.spec, context.run.run_id, claims, recovery_store, attempts, process)
+            attempts = settings.processing.max_attempts
+            run_id = context.run.run_id
+            return guarded(work.spec, run_id, claims, recovery_store, attempts, process)
+
+        observed = ObservedOutcomes(outcomes())
+        yield dg.Output(observed)  # the IO manager works through it before this goes on
+        yield check_ocr(observed, settings.checks)
 
     return ocr

@@ -11,6 +11,8 @@ from media_pipeline.errors import SystemicError
 
 _REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "media_pipeline"}
 _ADDED_AT_ONCE = 100
+#: A new code server starts and imports everything before it answers.
+_RELOAD_SECONDS = 150
 
 
 class DagsterApi:
@@ -183,6 +185,5 @@ class DagsterApi:
         self.query(
             'mutation{reloadRepositoryLocation(repositoryLocationName:"media_pipeline")'
             "{__typename}}",
-            # A code server starts anew and imports everything.
-            timeout_seconds=120,
+            timeout_seconds=_RELOAD_SECONDS,
         )

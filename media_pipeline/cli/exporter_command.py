@@ -32,13 +32,18 @@ def exporter(
     ] = None,
     table: Annotated[bool, typer.Option("--table", help="Print all metrics and end.")] = False,
 ) -> None:
-    """Serve /metrics and /healthz until TERM or Ctrl-C; run one per installation."""
+    """Serve /metrics, /healthz and pages of media assets at /media; run one per installation.
+
+    Until TERM or Ctrl-C.
+    """
     from media_pipeline.settings import load_settings
     from media_pipeline.telemetry.metrics import markdown_table
 
     if table:
         print(markdown_table(), end="")
         return
+    from media_pipeline.cli.report_command import gallery_of
+    from media_pipeline.cli.world import World
     from media_pipeline.telemetry.exporter import serve
 
     settings = load_settings()
@@ -49,6 +54,7 @@ def exporter(
         given.exporter_host if host is None else host,
         given.exporter_port if port is None else port,
         token,
+        gallery_of(World(settings)).serve,
     )
     try:
         signal.signal(signal.SIGTERM, _interrupt)

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from media_pipeline import __version__
 from media_pipeline.cli import (
+    check_command,
     control_commands,
     demo,
     dlq_commands,
@@ -21,8 +22,10 @@ from media_pipeline.cli import (
     model_commands,
     relay_command,
     replay_command,
+    report_command,
     stack_commands,
     stale_command,
+    verify_command,
 )
 from media_pipeline.errors import MediaPipelineError
 
@@ -43,7 +46,7 @@ def version() -> None:
 for family in (
     stack_commands, demo, media_commands, model_commands, stale_command, dlq_commands,
     replay_command, migrate_command, relay_command, exporter_command, control_commands,
-    doctor_command, identity_keys_command,
+    doctor_command, identity_keys_command, check_command, verify_command, report_command,
 ):  # fmt: skip
     family.register(app)
 

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from media_pipeline.cli.accounting import Census
 from media_pipeline.domain.dead_letters import DeadLetterStore
+from media_pipeline.domain.operations import OperationsLedger
 from media_pipeline.domain.ports import EventSink, EventSource, MetadataStore, ObjectStore
 from media_pipeline.domain.recovery import RecoveryStore
 from media_pipeline.domain.replays import ReplayStore
@@ -18,6 +19,7 @@ from resources.build import (
     build_event_source,
     build_metadata_store,
     build_object_store,
+    build_operations_ledger,
     build_recovery_store,
     build_replay_store,
     build_sample_store,
@@ -49,6 +51,10 @@ class World:
     @cached_property
     def recovery_store(self) -> RecoveryStore:
         return build_recovery_store(self.settings)
+
+    @cached_property
+    def operations(self) -> OperationsLedger:
+        return build_operations_ledger(self.settings)
 
     @cached_property
     def samples(self) -> SampleStore:

@@ -5,17 +5,27 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from media_pipeline.errors import SystemicError
+from media_pipeline.domain.redaction import redact
+from media_pipeline.errors import MediaPipelineError, SystemicError
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
 _REQUEST_SECONDS = 30
+_PAGE_HEADERS = [
+    ("Content-Type", "text/html; charset=utf-8"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Cache-Control", "no-store"),
+]
 Start = Callable[..., Any]
+#: Path -> (status, HTML), None for a path that is not one of its pages.
+Pages = Callable[[str], tuple[int, str] | None]
 Application = Callable[[dict[str, Any], Start], Iterable[bytes]]
 
 
@@ -39,9 +49,12 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
 
-def application(collector: Collector, token: str | None) -> Application:
-    """WSGI. /healthz says that this process answers; what it depends on is in the metrics, or a
-    broken dependency would have the exporter restarted."""
+def application(collector: Collector, token: str | None, pages: Pages | None = None) -> Application:
+    """WSGI. `pages`: read-only pages for people, behind the same token.
+
+    /healthz says that this process answers; what it depends on is in the metrics, or a broken
+    dependency would have the exporter restarted.
+    """
     from prometheus_client import CollectorRegistry, make_wsgi_app
 
     registry = CollectorRegistry(auto_describe=False)
@@ -54,8 +67,6 @@ def application(collector: Collector, token: str | None) -> Application:
             return _say(start, "405 Method Not Allowed", "only GET")
         if path == "/healthz":
             return _say(start, "200 OK", "ok")
-        if path != "/metrics":
-            return _say(start, "404 Not Found", "/metrics or /healthz")
         if token is not None and not _authorized(environ, token):
             return _say(
                 start,
@@ -63,9 +74,23 @@ def application(collector: Collector, token: str | None) -> Application:
                 "a bearer token is needed",
                 ("WWW-Authenticate", "Bearer"),
             )
-        return metrics(environ, start)
+        if path == "/metrics":
+            return metrics(environ, start)
+        return _page(start, pages, path)
 
     return app
+
+
+def _page(start: Start, pages: Pages | None, path: str) -> Iterable[bytes]:
+    try:
+        found = pages(path) if pages else None
+    except MediaPipelineError as error:
+        return _say(start, "503 Service Unavailable", redact(str(error)))
+    if found is None:
+        return _say(start, "404 Not Found", "/metrics or /healthz")
+    status, document = found
+    start(f"{status} {HTTPStatus(status).phrase}", list(_PAGE_HEADERS))
+    return [document.encode()]
 
 
 def _authorized(environ: dict[str, Any], token: str) -> bool:
@@ -78,7 +103,9 @@ def _say(start: Start, status: str, text: str, *headers: tuple[str, str]) -> Ite
     return [f"{text}\n".encode()]
 
 
-def serve(collector: Collector, host: str, port: int, token: str | None) -> WSGIServer:
+def serve(
+    collector: Collector, host: str, port: int, token: str | None, pages: Pages | None = None
+) -> WSGIServer:
     """A bound server; `serve_forever` runs it, `server_port` is what port 0 became.
 
     SystemicError `exporter_unprotected` for a host that others reach without a token, and
@@ -92,7 +119,11 @@ def serve(collector: Collector, host: str, port: int, token: str | None) -> WSGI
         )
     try:
         return make_server(
-            host, port, application(collector, token), server_class=_Server, handler_class=_Handler
+            host,
+            port,
+            application(collector, token, pages),
+            server_class=_Server,
+            handler_class=_Handler,
         )
     except OSError as error:
         raise SystemicError(

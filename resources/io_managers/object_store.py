@@ -30,7 +30,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from media_pipeline.domain.identity import data_version, derived_object_key
 from media_pipeline.domain.outcome import (
@@ -53,6 +53,7 @@ from resources.io_managers.materialization_metadata import batch_metadata, key_m
 from resources.io_managers.partition_events import Stored, materializations, plan_failed
 
 MANIFEST = "manifest"
+_INPUT_VERSION = "dagster/input_data_version"
 
 
 class ObjectStoreIOManager(dg.ConfigurableIOManager):
@@ -61,6 +62,8 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
     object_store: dg.ResourceDependency[ObjectStore]
     batch: dg.ResourceDependency[BatchResource]
     transfer_threads: int = Field(default=8, description="Parallel uploads of one step.")
+    #: (run, step) -> upstream Dagster asset -> key -> data version that the step has loaded.
+    _loaded: dict[tuple[str, str], dict[str, dict[str, str]]] = PrivateAttr(default_factory=dict)
 
     def handle_output(  # type: ignore[override]  # Dagster takes generators, its types do not
         self, context: dg.OutputContext, obj: Outcomes | Mapping[str, bytes]
@@ -70,12 +73,13 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
         stored, handled = Derivatives(), {}
         upload_seconds = 0.0
         manifest = _manifest_key(context.asset_key, context.run_id)
+        inputs = self._loaded.pop((context.run_id, context.step_context.step.key), {})
         with systemic_errors_stop_retries(context.step_context.instance, context.run_id):
             for outcome, row, seconds in self._upload(_as_outcomes(context, obj)):
                 stored[row.asset_id] = row
                 upload_seconds += seconds
                 if row.code.handled:
-                    handled[row.asset_id] = self._describe(row, outcome.result.preview)
+                    handled[row.asset_id] = self._describe(row, outcome.result.preview, inputs)
             self.object_store.put(manifest, _pack(stored), "application/gzip")
         if self.batch.is_set_run:
             plan_failed(context, [key for key in stored if key not in handled])
@@ -98,6 +102,10 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
             rows = _unpack(self.object_store.get(_manifest_key(asset_key, run_id)))
         except PermanentError:
             rows = self._from_history(context, asset_key)
+        step = (run_id, context.step_context.step.key)
+        self._loaded.setdefault(step, {})[asset_key.to_user_string()] = {
+            key: data_version(row.input_digest, row.fingerprint) for key, row in rows.items()
+        }
         if context.dagster_type.typing_type is not Derivatives:
             return {
                 key: self.object_store.get(row.artifacts[0].object_key)
@@ -106,12 +114,22 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
             }
         return rows
 
-    def _describe(self, row: Derivative, preview: bytes | None) -> Stored:
-        """What Dagster keeps of one key; equal bytes and equal fingerprint: equal version."""
+    def _describe(
+        self, row: Derivative, preview: bytes | None, inputs: Mapping[str, Mapping[str, str]]
+    ) -> Stored:
+        """What Dagster keeps of one key; equal bytes and equal fingerprint: equal version.
+
+        `inputs`: what it was made from, so that Dagster tells a changed upstream from the same.
+        """
         return Stored(
             metadata=key_metadata(row, preview, self.object_store.link),
             data_version=data_version(row.input_digest, row.fingerprint),
             code_version=row.fingerprint,
+            tags={
+                f"{_INPUT_VERSION}/{upstream}": versions[row.asset_id]
+                for upstream, versions in inputs.items()
+                if row.asset_id in versions
+            },
         )
 
     def _upload(self, outcomes: Iterable[Outcome]) -> Iterator[tuple[Outcome, Derivative, float]]:

@@ -35,7 +35,7 @@ def world(stack):
 
 @pytest.fixture(scope="session")
 def dagster(stack, world):
-    with running_dagster(stack, free_port()) as api:
+    with running_dagster(stack, free_port(), ready_seconds=240) as api:
         yield api
 
 

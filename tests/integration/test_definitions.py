@@ -115,16 +115,3 @@ def test_overrides_replace_resources():
         resource_overrides={"event_sink": dg.ResourceDefinition.hardcoded_resource(marker)},
     )
     assert isinstance(defs.resources["event_sink"], dg.ResourceDefinition)
-
-
-def test_the_instances_are_valid(tmp_path, monkeypatch, stack):
-    from dagster._core.instance.ref import InstanceRef
-
-    for name in ("dagster.yaml", "dagster.postgres.yaml"):
-        home = tmp_path / name
-        home.mkdir()
-        (home / "dagster.yaml").write_text((ROOT / "dagster_home" / name).read_text())
-        monkeypatch.setenv("DAGSTER_POSTGRES_URL", stack.dagster_postgres_url)
-        with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home))) as instance:
-            assert not instance.telemetry_enabled
-            assert instance.run_retries_enabled

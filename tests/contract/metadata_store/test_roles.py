@@ -8,7 +8,7 @@ import requests
 REAL_URL = os.environ.get("POSTGREST_URL")
 TABLES = (
     "media_asset", "derivative", "outbox", "dead_letter", "dead_letter_action",
-    "dead_letter_history", "lease", "figure_total", "figure_bucket",
+    "dead_letter_history", "lease", "figure_total", "figure_bucket", "processor_day",
 )  # fmt: skip
 
 

@@ -51,8 +51,8 @@ def exporter(played):
     """Starts servers; each is closed after the test."""
     running = []
 
-    def start(token=None):
-        server = serve(played.collector(), "127.0.0.1", 0, token)
+    def start(token=None, pages=None):
+        server = serve(played.collector(), "127.0.0.1", 0, token, pages)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         running.append((server, thread))
@@ -153,3 +153,34 @@ def test_a_taken_port_is_said(played, exporter):
     taken = int(exporter().rpartition(":")[2])
     with pytest.raises(SystemicError, match="exporter_port"):
         serve(played.collector(), "127.0.0.1", taken, None)
+
+
+def test_pages_are_served_beside_the_metrics(exporter):
+    def pages(path):
+        if path == "/media/away":
+            raise TransientError("Bearer hunter2hunter2", remedy="wait", code="ledger_busy")
+        return (
+            (404, "<p>unknown")
+            if path == "/media/x"
+            else (200, "<p>ä")
+            if path == "/media"
+            else None
+        )
+
+    url = exporter(pages=pages)
+    page = requests.get(f"{url}/media", timeout=30)
+    assert (page.status_code, page.text) == (200, "<p>ä")
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert requests.get(f"{url}/media/x", timeout=30).status_code == 404
+    assert requests.get(f"{url}/elsewhere", timeout=30).status_code == 404
+    away = requests.get(f"{url}/media/away", timeout=30)
+    assert away.status_code == 503
+    assert "hunter2" not in away.text
+
+
+def test_pages_want_the_token_too(exporter):
+    url = exporter("secret", pages=lambda path: (200, "page"))
+    assert requests.get(f"{url}/media", timeout=30).status_code == 401
+    allowed = {"Authorization": "Bearer secret"}
+    assert requests.get(f"{url}/media", headers=allowed, timeout=30).text == "page"

@@ -50,6 +50,17 @@ def build(codes: dict[str, Code], store: FakeObjectStore, seen: dict) -> dg.Defi
     @dg.asset(
         partitions_def=PARTITIONS,
         backfill_policy=dg.BackfillPolicy.multi_run(100),
+        io_manager_key="files",
+    )
+    def words(
+        context: dg.AssetExecutionContext, text: Derivatives, batch: BatchResource
+    ) -> Outcomes:
+        keys = batch.keys_of(context)
+        return Outcomes((outcome(key) for key in keys), expected=len(keys))
+
+    @dg.asset(
+        partitions_def=PARTITIONS,
+        backfill_policy=dg.BackfillPolicy.multi_run(100),
         io_manager_key="mem",
     )
     def downstream(text: Derivatives) -> None:
@@ -57,7 +68,7 @@ def build(codes: dict[str, Code], store: FakeObjectStore, seen: dict) -> dg.Defi
 
     batch = BatchResource.configure_at_launch()
     return dg.Definitions(
-        assets=[text, downstream],
+        assets=[text, words, downstream],
         resources={
             "files": ObjectStoreIOManager(object_store=store, batch=batch),
             "batch": batch,
@@ -104,6 +115,25 @@ def test_only_handled_keys_are_materialized(instance):
         **dict.fromkeys(KEYS, Code.OK),
         **codes,
     }
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["same run", "a run of its own"])
+def test_a_key_says_which_version_of_its_upstream_it_was_made_from(instance, alone):
+    """Without that Dagster would show every downstream partition as stale, always."""
+    defs = build({}, FakeObjectStore(), {})
+    run(defs, instance, tags=range_tags("asset-0", "asset-2"))
+    if alone:
+        words = [dg.AssetKey("words")]
+        run(defs, instance, tags=range_tags("asset-0", "asset-2"), asset_selection=words)
+    versions = {}
+    for name in ("text", "words"):
+        page = instance.fetch_materializations(dg.AssetKey(name), limit=3)
+        for record in page.records:
+            versions[name, record.partition_key] = record.asset_materialization.tags
+    for key in KEYS[:3]:
+        made_from = versions["words", key]["dagster/input_data_version/text"]
+        assert made_from == versions["text", key]["dagster/data_version"]
+    assert len({versions["text", key]["dagster/data_version"] for key in KEYS[:3]}) == 3
 
 
 def test_each_key_carries_its_own_metadata(instance):
