@@ -31,16 +31,20 @@ def exporter(
         int | None, typer.Option(help="0 = any free one; default: the setting.")
     ] = None,
     table: Annotated[bool, typer.Option("--table", help="Print all metrics and end.")] = False,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Print the Grafana dashboard and end.")
+    ] = False,
 ) -> None:
     """Serve /metrics, /healthz and pages of media assets at /media; run one per installation.
 
     Until TERM or Ctrl-C.
     """
     from media_pipeline.settings import load_settings
+    from media_pipeline.telemetry.dashboard import dashboard_json
     from media_pipeline.telemetry.metrics import markdown_table
 
-    if table:
-        print(markdown_table(), end="")
+    if table or dashboard:
+        print(markdown_table() if table else dashboard_json(), end="")
         return
     from media_pipeline.cli.report_command import gallery_of
     from media_pipeline.cli.world import World
@@ -94,6 +98,7 @@ def build_collector(settings: Settings) -> PipelineCollector:
 
     return PipelineCollector(
         ledger=ledger.figures,
+        controls=world.recovery_store.controls,
         event_log=read_lag,
         orchestrator=_orchestrator(),
         credentials=lambda: seconds_left(credentials, settings.vault),

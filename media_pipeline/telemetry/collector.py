@@ -13,6 +13,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
 from media_pipeline import __version__
+from media_pipeline.domain.recovery import Controls
 from media_pipeline.telemetry import families, metrics
 from media_pipeline.telemetry.families import Samples
 from media_pipeline.telemetry.figures import (
@@ -35,6 +36,7 @@ class PipelineCollector(Collector):
         self,
         *,
         ledger: Callable[[], LedgerFigures],
+        controls: Callable[[], Controls],
         event_log: Callable[[], EventLogFigures],
         orchestrator: Callable[[], OrchestratorFigures],
         credentials: Callable[[], Mapping[str, float]],
@@ -46,6 +48,7 @@ class PipelineCollector(Collector):
         image: str,
     ) -> None:
         self._ledger = Source("ledger", ledger)
+        self._controls = Source("controls", controls)
         self._event_log = Source("event_log", event_log)
         self._orchestrator = Source("dagster", orchestrator)
         self._credentials = Source("credentials", credentials)
@@ -62,11 +65,14 @@ class PipelineCollector(Collector):
         samples = Samples()
         ledger, event_log = self._ledger.ask(), self._event_log.ask()
         orchestrator, credentials = self._orchestrator.ask(), self._credentials.ask()
-        devices = self._devices.ask()
+        controls, devices = self._controls.ask(), self._devices.ask()
         probes = [(probe, probe.ask()) for probe in self._probes]
 
         if told := _note(samples, self._ledger, self._ledger.answer(ledger, deadline)):
             families.add_ledger(samples, told.value, self._processors)
+        # No dependency of its own: the ledger's.
+        if found := self._controls.answer(controls, deadline):
+            families.add_controls(samples, found.value, time.time())
         dagster = self._orchestrator.answer(orchestrator, deadline)
         if dagster := _note(samples, self._orchestrator, dagster):
             families.add_orchestrator(samples, dagster.value)

@@ -15,6 +15,7 @@ from prometheus_client.core import (
 from prometheus_client.core import Metric as Family
 
 from media_pipeline.domain.outcome import Code
+from media_pipeline.domain.recovery import Controls, flag_name
 from media_pipeline.telemetry import metrics
 from media_pipeline.telemetry.figures import (
     DeviceFigures,
@@ -146,6 +147,15 @@ def _cumulative(rows: Iterable[Row], key: str) -> dict[str, dict[float, float]]:
     for row in rows:
         found[row[key]][float(row["le"])] = row["count"]  # "Infinity" is how JSON says it
     return dict(found)
+
+
+def add_controls(samples: Samples, controls: Controls, now: float) -> None:
+    """Open breakers and pauses; `now`: seconds since the epoch."""
+    for breaker in controls.breakers:
+        samples.add(metrics.BREAKER_OPEN, 1, breaker.code)
+    since = {flag.name: flag.at for flag in controls.flags}
+    for scope in controls.paused_scopes():
+        samples.add(metrics.PAUSED_SECONDS, max(0.0, now - since[flag_name(scope)]), scope)
 
 
 def add_event_log(samples: Samples, figures: EventLogFigures, cursor: Mapping[int, int]) -> None:

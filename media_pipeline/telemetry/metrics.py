@@ -101,6 +101,16 @@ DEAD_LETTERS_OPEN = Metric(
     "Dead letters that nobody has replayed or discarded, by stage and code.",
     ("stage", "code"), "ledger",
 )  # fmt: skip
+BREAKER_OPEN = Metric(
+    "media_breaker_open", "gauge", "1",
+    "Systemic errors for which the intake has stopped, by code; absent when none.",
+    ("code",), "ledger",
+)  # fmt: skip
+PAUSED_SECONDS = Metric(
+    "media_paused_seconds", "gauge", "seconds",
+    "How long a scope has been paused; absent when none is.",
+    ("scope",), "ledger",
+)  # fmt: skip
 CONSUMER_LAG = Metric(
     "media_consumer_lag_messages", "gauge", "messages",
     "Messages between the sensor's position and the high watermark.",
@@ -170,7 +180,8 @@ BUILD = Metric(
 METRICS: tuple[Metric, ...] = (
     EVENTS_PROCESSED, EVENTS_FAILED, DURATION, ASSET_SECONDS, ASSETS, OLDEST_UNFINISHED,
     BATCH_ASSETS, INPUT_BYTES, OUTPUT_BYTES, WORKER_KILLS, OUTBOX_ROWS, OUTBOX_OLDEST,
-    DEAD_LETTERS_OPEN, CONSUMER_LAG, RUNS, POOL_SLOTS, POOL_SLOTS_USED, POOL_STEPS_WAITING,
+    DEAD_LETTERS_OPEN, BREAKER_OPEN, PAUSED_SECONDS, CONSUMER_LAG, RUNS, POOL_SLOTS,
+    POOL_SLOTS_USED, POOL_STEPS_WAITING,
     DAEMON_HEARTBEAT, SENSOR_TICK, CREDENTIAL_SECONDS, DEVICE_UTILIZATION, DEVICE_MEMORY,
     DEPENDENCY_UP, DEPENDENCY_SECONDS, BUILD,
 )  # fmt: skip

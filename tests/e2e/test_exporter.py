@@ -1,15 +1,25 @@
 """The exporter as operators run it, on the stack that the other modules filled."""
 
+import math
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import requests
 
 from media_pipeline.cli.dagster_process import dagster_environment
+from media_pipeline.cli.producer import announce, upload
 from media_pipeline.domain.outcome import Code
-from tests.e2e.pipeline import wait_until
+from media_pipeline.local_stack.sample_media import generate
+from media_pipeline.telemetry.dashboard import ROWS
+from tests.e2e.pipeline import ended, wait_until
+from tests.e2e.prometheus_server import legend, picture, running_prometheus
+
+RULES = Path(__file__).parents[2] / "deploy/monitoring/prometheus/media-processing.rules.yml"
+
+pytestmark = pytest.mark.timeout(400)  # alone, it waits for the stack's first forty media assets
 
 
 @contextmanager
@@ -101,3 +111,75 @@ def test_another_exporter_tells_the_same_totals_and_ends_at_term(exporter, stack
         assert totals(scrape(address)) == totals(scrape(exporter))
         process.terminate()
         assert process.wait(30) == 0
+
+
+@pytest.fixture(scope="module")
+def prometheus(exporter, world, tmp_path_factory):
+    """A Prometheus that has seen a dozen media assets go through."""
+    with running_prometheus(tmp_path_factory.mktemp("prometheus"), exporter, RULES) as found:
+        wait_until(lambda: found.value('up{job="media-pipeline"}') == 1, "the first scrape")
+        samples = list(generate(40, seed=78))[:12]
+        announce(
+            world,
+            [upload(world, s.asset_id, s.filename, s.data, s.content_type) for s in samples],
+        )
+        wait_until(lambda: ended(world, [one.asset_id for one in samples]), "12 media assets")
+        done = sum(world.metadata_store.counts().by_status.values())
+        wait_until(lambda: found.value("sum(media_assets)") == done, "a scrape of the end")
+        yield found
+
+
+def lines_of(prometheus, query):
+    """{legend: [(time, value)]} without the points that are no number."""
+    expr = query.expr.replace("$__rate_interval", "60s")
+    found = {}
+    for series in prometheus.series(expr):
+        points = [(at, float(value)) for at, value in series["values"]]
+        points = [(at, value) for at, value in points if math.isfinite(value)]
+        if points:
+            found[legend(query.legend, series["metric"])] = points
+    return found
+
+
+PANELS = [panel for row in ROWS for panel in row.panels]
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.title)
+def test_every_panel_shows_what_the_pipeline_did(prometheus, exporter, tmp_path, panel):
+    lines = [lines_of(prometheus, query) for query in panel.queries]
+    if panel.needs == "gpu" and "media_device_utilization_ratio" not in names_of(exporter):
+        assert lines == [{}] * len(lines), "no GPU, no series"
+        return
+    if panel.needs == "pools" and "media_pool_slots" not in names_of(exporter):
+        assert lines == [{}] * len(lines), "no limit is set, no series"
+        return
+    if panel.needs == "trouble":
+        assert lines == [{}] * len(lines), "nothing stops the intake here"
+        return
+    assert all(lines), "a query without data"
+    for found in lines:
+        assert not [name for name in found if "{{" in name]
+    drawn = picture(panel.title, {name: line for found in lines for name, line in found.items()})
+    (tmp_path / f"{panel.title.replace('/', '-')}.svg").write_text(drawn)
+    assert drawn.count("<polyline") == sum(map(len, lines))
+
+
+def names_of(exporter):
+    return {key[0] for key in scrape(exporter)}
+
+
+def test_the_graphs_move_with_the_work(prometheus):
+    """Not only lines: the twelve media assets are in them."""
+    rate = "sum(max_over_time(processor_events_processed_total[5m]))"
+    before = "sum(min_over_time(processor_events_processed_total[5m]))"
+    assert prometheus.value(f"{rate} - {before}") >= 12
+    assert prometheus.value("sum(increase(processor_input_bytes_total[5m]))") > 0
+    slow = "histogram_quantile(0.95, sum by (le) (rate(processor_duration_seconds_bucket[5m])))"
+    assert prometheus.value(slow) > 0
+
+
+def test_all_rules_are_evaluated_and_nothing_alarms_for_a_healthy_pipeline(prometheus):
+    rules = prometheus.rules()
+    assert {rule["health"] for rule in rules} == {"ok"}
+    firing = [rule["name"] for rule in rules if rule.get("state") == "firing"]
+    assert firing == []

@@ -5,10 +5,13 @@ import threading
 import pytest
 import requests
 
+from media_pipeline.domain.recovery import Breaker, Controls
 from media_pipeline.errors import SystemicError, TransientError
 from media_pipeline.telemetry.collector import PipelineCollector
 from media_pipeline.telemetry.exporter import serve
 from media_pipeline.telemetry.figures import EventLogFigures, LedgerFigures, OrchestratorFigures
+
+BREAKER = Breaker("bucket_missing", "open", "no bucket", None, 1, 0.0, 30.0)
 
 
 class Played:
@@ -29,6 +32,7 @@ class Played:
         orchestrator = OrchestratorFigures({"queued": 1}, {}, {}, {}, {"s": "9"})
         return PipelineCollector(
             ledger=self.source("ledger", LedgerFigures(outbox_rows=3)),
+            controls=self.source("ledger", Controls(breakers=(BREAKER,))),
             event_log=self.source("event_log", EventLogFigures("t", {0: 10}, {0: 4})),
             orchestrator=self.source("dagster", orchestrator),
             credentials=self.source("credentials", {"ledger_token": 60.0}),
@@ -75,6 +79,7 @@ def scrape(url):
 def test_everything_up(exporter):
     found = scrape(exporter())
     assert found["media_outbox_rows"] == 3
+    assert found['media_breaker_open{code="bucket_missing"}'] == 1
     assert found['media_consumer_lag_messages{kafka_partition="0",topic="t"}'] == 1
     assert found['media_credential_seconds_left{credential="ledger_token"}'] == 60
     up = {key: value for key, value in found.items() if "dependency_up" in key}
@@ -86,6 +91,7 @@ def test_everything_up(exporter):
     ("dependency", "gone"),
     [
         ("ledger", "media_outbox_rows"),
+        ("ledger", "media_breaker_open"),
         ("event_log", "media_consumer_lag_messages"),
         ("dagster", "media_runs"),
         ("credentials", "media_credential_seconds_left"),

@@ -2,10 +2,12 @@
 
 import pytest
 
+from media_pipeline.domain.recovery import Breaker, Controls, Flag
 from media_pipeline.telemetry import metrics
 from media_pipeline.telemetry.families import (
     Distribution,
     Samples,
+    add_controls,
     add_devices,
     add_event_log,
     add_ledger,
@@ -108,6 +110,20 @@ def test_pools_and_signs_of_life():
     assert found["media_pool_steps_waiting", ("pool", "ocr")] == 9
     assert found["media_daemon_heartbeat_age_seconds", ("daemon", "sensor")] == 1.5
     assert found["media_sensor_tick_age_seconds", ("sensor", "relay")] == 2.5
+
+
+def test_breakers_and_pauses():
+    flags = (
+        Flag("pause", {"paused": False}, "over", "me", 100.0),
+        Flag("pause:bucket:media", {"paused": True}, "why", "me", 400.0),
+    )
+    breaker = Breaker("ledger_denied", "half_open", "RLS", None, 1, 0.0, -1.0)
+    samples = Samples()
+    add_controls(samples, Controls(flags, (breaker,)), 1000.0)
+    assert told(samples) == {
+        ("media_paused_seconds", ("scope", "bucket:media")): 600,
+        ("media_breaker_open", ("code", "ledger_denied")): 1,
+    }
 
 
 @pytest.fixture
