@@ -20,6 +20,7 @@ def test_wheel_contents(tmp_path):
         "media_pipeline/contracts/schemas/media.ingested.v1.json",
         "media_pipeline/migrations/0002_ledger.sql",
         "media_pipeline/dagster_home/dagster.postgres.yaml",
+        "media_pipeline/vault_policies/media-pipeline.hcl",
         "sensors/media_events.py",
         "resources/build.py",
     ):
