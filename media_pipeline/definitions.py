@@ -19,6 +19,7 @@ from media_pipeline.assets.source_media import SourceMediaResource
 from media_pipeline.assets.worker_pool import WorkerPoolResource
 from media_pipeline.executors import build_executor
 from media_pipeline.jobs import build_enrich_media_job
+from media_pipeline.reconcile_job import build_reconcile_job, build_reconcile_schedule
 from media_pipeline.settings import Settings, load_settings
 from resources.build import build_resources
 from resources.devices import read_devices
@@ -39,6 +40,7 @@ def build_defs(
     executor = build_executor(settings.runs)
     job = build_enrich_media_job(settings.workloads, executor)
     daily_checks_job = build_daily_checks_job(settings, read_devices)
+    reconcile_job = build_reconcile_job(settings)
     resources = build_resources(settings)
     return dg.Definitions(
         assets=dg.with_source_code_references(
@@ -47,8 +49,11 @@ def build_defs(
                 build_enrichment_asset(settings),
             ]
         ),
-        jobs=[job, daily_checks_job],
-        schedules=[build_daily_checks_schedule(settings, daily_checks_job)],
+        jobs=[job, daily_checks_job, reconcile_job],
+        schedules=[
+            build_daily_checks_schedule(settings, daily_checks_job),
+            build_reconcile_schedule(reconcile_job),
+        ],
         sensors=[
             build_media_events_sensor(settings, job),
             *_relay_sensors(settings),

@@ -26,6 +26,7 @@ from resources.event_log import (
 from resources.event_sink import KafkaEventSink
 from resources.io_managers.metadata import MetadataIOManager
 from resources.io_managers.object_store import ObjectStoreIOManager
+from resources.ledger_audit import LedgerAuditResource, PostgrestLedgerAudit
 from resources.ledger_figures import PostgrestFigures
 from resources.metadata_store import MetadataStoreResource, PostgrestMetadataStore
 from resources.object_store import (
@@ -70,6 +71,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             schema_name=settings.ledger.schema_name,
             timeout_seconds=settings.ledger.timeout_seconds,
         ),
+        "ledger_audit": LedgerAuditResource(credentials=credentials, **address),
         "operations_ledger": OperationsLedgerResource(credentials=credentials, **ledger),
         "recovery_store": RecoveryStoreResource(credentials=credentials, **address),
         "dependencies": DependenciesResource(
@@ -140,6 +142,11 @@ def build_dead_letter_store(settings: Settings) -> PostgrestDeadLetterStore:
 def build_replay_store(settings: Settings) -> PostgrestReplayStore:
     """Replays in the ledger, without Dagster."""
     return PostgrestReplayStore(build_postgrest_client(settings))
+
+
+def build_ledger_audit(settings: Settings) -> PostgrestLedgerAudit:
+    """The ledger as a reconciliation reads it, without Dagster."""
+    return PostgrestLedgerAudit(build_postgrest_client(settings))
 
 
 def build_event_source(settings: Settings) -> KafkaEventSource:

@@ -5,9 +5,11 @@ import contextlib
 import functools
 import hashlib
 import io
+import itertools
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +20,7 @@ from media_pipeline.crash_points import watched
 from media_pipeline.domain.failures import of_s3, retry_after
 from media_pipeline.domain.media_asset import SourceObject
 from media_pipeline.domain.ports import CredentialSource, FetchedObject, ObjectStore
+from media_pipeline.domain.reconciliation import StoredObject
 from media_pipeline.errors import PermanentError, SystemicError, TransientError
 from media_pipeline.settings import ObjectStoreSettings
 from media_pipeline.telemetry.phases import phase
@@ -81,6 +84,41 @@ class S3ObjectStore:
                 return sorted(str(one.object_name) for one in found)
 
         return self._tried(read)
+
+    def list_objects(self, prefix: str, after: str | None, limit: int) -> list[StoredObject]:
+        """See `StoredObjects.list_objects`."""
+
+        def read() -> list[StoredObject]:
+            with self._taxonomy(f"{self._settings.derived_bucket}/{prefix}*"):
+                found = self._connected().list_objects(
+                    bucket_name=self._settings.derived_bucket, prefix=prefix, recursive=True,
+                    start_after=after,
+                )  # fmt: skip
+                return [
+                    StoredObject(str(one.object_name), one.last_modified.timestamp())
+                    for one in itertools.islice(found, limit)
+                ]
+
+        return self._tried(read)
+
+    def present(self, object_keys: Sequence[str]) -> set[str]:
+        """See `StoredObjects.present`; as many requests at a time as a run's transfers."""
+        with ThreadPoolExecutor(self._settings.transfer_threads, "present") as threads:
+            found = threads.map(self._exists, object_keys)
+            return {key for key, there in zip(object_keys, found, strict=True) if there}
+
+    def _exists(self, object_key: str) -> bool:
+        def ask() -> bool:
+            with self._taxonomy(f"{self._settings.derived_bucket}/{object_key}"):
+                self._connected().stat_object(
+                    bucket_name=self._settings.derived_bucket, object_name=object_key
+                )
+            return True
+
+        try:
+            return self._tried(ask)
+        except PermanentError:  # object_missing: the one permanent error of a question
+            return False
 
     def link(self, object_key: str) -> str:
         """See `ObjectStore.link`."""

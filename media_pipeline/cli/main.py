@@ -20,6 +20,7 @@ from media_pipeline.cli import (
     media_commands,
     migrate_command,
     model_commands,
+    reconcile_command,
     relay_command,
     replay_command,
     report_command,
@@ -47,6 +48,7 @@ for family in (
     stack_commands, demo, media_commands, model_commands, stale_command, dlq_commands,
     replay_command, migrate_command, relay_command, exporter_command, control_commands,
     doctor_command, identity_keys_command, check_command, verify_command, report_command,
+    reconcile_command,
 ):  # fmt: skip
     family.register(app)
 

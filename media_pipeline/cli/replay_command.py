@@ -64,7 +64,7 @@ def replay(
 
     Exit code 1: duplicates, or not all have ended; 130: interrupted, --resume goes on.
     """
-    from media_pipeline.cli.replay_run import perform, the_replay
+    from media_pipeline.cli.replay_run import perform, tell, the_replay
     from media_pipeline.cli.world import World
     from media_pipeline.settings import load_settings
 
@@ -91,7 +91,7 @@ def replay(
         world.replay_store.begin(replay_id, request.source, request.wanted, *name, request.place)
         found = the_replay(world, replay_id)
     patience = wait_seconds if wait else None
-    raise typer.Exit(perform(world, found, name, portion, patience, as_json=as_json))
+    raise typer.Exit(tell(perform(world, found, name, portion, patience), as_json=as_json))
 
 
 def replays(as_json: Json = False) -> None:
@@ -203,7 +203,7 @@ def _require_words(option: str, given: list[str], known: Any) -> None:
 def _planned(world: World, request: Request, notes: list[str], *, yes: bool, as_json: bool) -> bool:
     """Show the plan; whether to go on."""
     from media_pipeline.cli.replay_run import estimate, pause_note, print_plan
-    from media_pipeline.recovery.plan import make_plan, require_sane
+    from media_pipeline.replays.plan import make_plan, require_sane
 
     _require_assets(world, request)
     plan = make_plan(request.steps(world, None, request.place))

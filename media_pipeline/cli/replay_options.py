@@ -13,7 +13,7 @@ import typer
 from media_pipeline.cli.dlq_options import moment
 from media_pipeline.domain.ports import EventSource, Span
 from media_pipeline.errors import PermanentError
-from media_pipeline.recovery.steps import TopicRange
+from media_pipeline.replays.steps import TopicRange
 
 _OFFSET = re.compile(r"(\d{1,6}):(\d{1,18})")
 

@@ -20,10 +20,10 @@ from media_pipeline.cli.world import World
 from media_pipeline.dead_letters.replay_plan import paused
 from media_pipeline.domain.replays import Replay, Source, candidate_filter
 from media_pipeline.errors import MediaPipelineError, PermanentError
-from media_pipeline.recovery.engine import Engine
-from media_pipeline.recovery.plan import WORDS, Plan, cpu_seconds, duration
-from media_pipeline.recovery.proof import Proof, prove_replay
-from media_pipeline.recovery.steps import Rules, Step, snapshot_steps, topic_range, topic_steps
+from media_pipeline.replays.engine import Engine
+from media_pipeline.replays.plan import WORDS, Plan, cpu_seconds, duration
+from media_pipeline.replays.proof import Proof, prove_replay
+from media_pipeline.replays.steps import Rules, Step, snapshot_steps, topic_range, topic_steps
 
 LEASE = "event-replay"
 INTERRUPTED = 130
@@ -52,9 +52,35 @@ class Request:
         if self.source == "topic":
             left = topic_range(self.wanted["range"]).from_place(place)
             buckets = world.settings.object_store.allowed_buckets
-            return topic_steps(world.event_source, world.replay_store, left, rules, buckets)
+            return topic_steps(
+                world.event_source, world.replay_store, world.ledger_audit, left, rules, buckets
+            )
         wanted = candidate_filter(self.wanted["filter"])
         return snapshot_steps(world.replay_store, wanted, rules, place.get("after"))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a replay; `proof` is None where nobody waited for its end."""
+
+    replay: Replay
+    proof: Proof | None
+    complete: bool
+
+    @property
+    def good(self) -> bool:
+        """Proven: all has ended, nothing was duplicated."""
+        proof = self.proof
+        return proof is not None and proof.holds and not proof.counts["unfinished"]
+
+    def document(self) -> dict[str, Any]:
+        """JSON-serializable."""
+        return {
+            "replay_id": self.replay.replay_id, "complete": self.complete,
+            "run": self.replay.items, "backfills": len(self.replay.backfills),
+            "counts": dict(self.replay.counts),
+            "proof": self.proof.document() if self.proof else None,
+        }  # fmt: skip
 
 
 def request_of(replay: Replay) -> Request:
@@ -123,14 +149,19 @@ def pause_note(world: World) -> list[str]:
 
 
 def perform(
-    world: World, replay: Replay, who: tuple[str, str], portion: int, wait_seconds: float | None,
-    *, as_json: bool,
-) -> int:  # fmt: skip
-    """Do a replay, or what is left of it; answers the exit code."""
-    dagster = DagsterApi(world.settings.dagster_url)
-    request = request_of(replay)
-    launcher = DagsterLauncher(dagster, request.kinds, replay.started_at)
-    replay_id = replay.replay_id
+    world: World, replay: Replay, who: tuple[str, str], portion: int, wait_seconds: float | None
+) -> Result:
+    """Do a replay, or what is left of it; with `wait_seconds` until it has ended and is proven."""
+    complete = launch(world, replay, who, portion)
+    if not complete or wait_seconds is None:
+        return Result(the_replay(world, replay.replay_id), None, complete)
+    return await_end(world, replay, wait_seconds)
+
+
+def launch(world: World, replay: Replay, who: tuple[str, str], portion: int) -> bool:
+    """Note and launch all that is left of a replay; False when it was stopped before the end."""
+    request, replay_id = request_of(replay), replay.replay_id
+    launcher = _launcher(world, replay)
     with stop_on_interrupt() as stop:
         doing = f"replaying missed events ({replay_id})"
         ledger = world.dead_letter_store
@@ -147,19 +178,26 @@ def perform(
             try:
                 engine.relaunch(replay)
                 steps = request.steps(world, replay_id, replay.place)
-                complete = replay.was_read or engine.run(replay, steps)
+                return replay.was_read or engine.run(replay, steps)
             except MediaPipelineError as error:
                 raise _goes_on(error, replay_id) from error
-        if complete and wait_seconds is not None:
-            _await(world, launcher, replay_id, wait_seconds, stop)
+
+
+def await_end(world: World, replay: Replay, seconds: float) -> Result:
+    """Wait until a replay that was launched has ended, and prove it."""
+    replay_id = replay.replay_id
+    with stop_on_interrupt() as stop:
+        _await(world, _launcher(world, replay), replay_id, seconds, stop)
     now = the_replay(world, replay_id)
-    proof = None
-    if complete and wait_seconds is not None:
-        rejected = int(now.counts.get("rejected_new", 0))
-        proof = prove_replay(world.replay_store, replay_id, rejected)
-        if not proof.counts["unfinished"]:
-            world.replay_store.end(replay_id, proof.document())
-    return _tell(now, proof, complete=complete, as_json=as_json)
+    proof = prove_replay(world.replay_store, replay_id, int(now.counts.get("rejected_new", 0)))
+    if not proof.counts["unfinished"]:
+        world.replay_store.end(replay_id, proof.document())
+    return Result(now, proof, complete=True)
+
+
+def _launcher(world: World, replay: Replay) -> DagsterLauncher:
+    dagster = DagsterApi(world.settings.dagster_url)
+    return DagsterLauncher(dagster, request_of(replay).kinds, replay.started_at)
 
 
 def _await(
@@ -188,15 +226,12 @@ def _await(
             return
 
 
-def _tell(replay: Replay, proof: Proof | None, *, complete: bool, as_json: bool) -> int:
+def tell(result: Result, *, as_json: bool) -> int:
+    """Say what was done; answers the exit code."""
+    replay, proof = result.replay, result.proof
     again = f"media-pipeline replay --resume {replay.replay_id} --yes --wait"
     if as_json:
-        document = {
-            "yes": True, "replay_id": replay.replay_id, "complete": complete,
-            "run": replay.items, "backfills": len(replay.backfills), "counts": replay.counts,
-            "proof": proof.document() if proof else None,
-        }  # fmt: skip
-        print(json.dumps(document))
+        print(json.dumps({"yes": True, **result.document()}))
     else:
         print(
             f"replay {replay.replay_id}: {replay.items} media assets in {len(replay.backfills)}"
@@ -204,15 +239,15 @@ def _tell(replay: Replay, proof: Proof | None, *, complete: bool, as_json: bool)
         )
         if proof is not None:
             print(proof.summary())
-        if not complete:
+        if not result.complete:
             print(f"interrupted; the rest: {again}")
         elif proof is None:
             print(f"how it ends: {again}")
         elif proof.unfinished:
             print(f"not all have ended, as {', '.join(proof.unfinished[:5])}. Look again: {again}")
-    if not complete:
+    if not result.complete:
         return INTERRUPTED
-    return 0 if proof is None or (proof.holds and not proof.counts["unfinished"]) else 1
+    return 0 if proof is None or result.good else 1
 
 
 def _goes_on(error: MediaPipelineError, replay_id: str) -> MediaPipelineError:

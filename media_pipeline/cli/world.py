@@ -9,6 +9,7 @@ from media_pipeline.cli.accounting import Census
 from media_pipeline.domain.dead_letters import DeadLetterStore
 from media_pipeline.domain.operations import OperationsLedger
 from media_pipeline.domain.ports import EventSink, EventSource, MetadataStore, ObjectStore
+from media_pipeline.domain.reconciliation import LedgerAudit, StoredObjects
 from media_pipeline.domain.recovery import RecoveryStore
 from media_pipeline.domain.replays import ReplayStore
 from media_pipeline.domain.samples import SampleStore
@@ -17,6 +18,7 @@ from resources.build import (
     build_dead_letter_store,
     build_event_sink,
     build_event_source,
+    build_ledger_audit,
     build_metadata_store,
     build_object_store,
     build_operations_ledger,
@@ -24,6 +26,7 @@ from resources.build import (
     build_replay_store,
     build_sample_store,
 )
+from resources.object_store import S3ObjectStore
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,16 @@ class World:
 
     @cached_property
     def object_store(self) -> ObjectStore:
+        return self._s3
+
+    @cached_property
+    def _s3(self) -> S3ObjectStore:
         return build_object_store(self.settings)
+
+    @property
+    def stored_objects(self) -> StoredObjects:
+        """The same store, as a reconciliation lists it."""
+        return self._s3
 
     @cached_property
     def metadata_store(self) -> MetadataStore:
@@ -55,6 +67,10 @@ class World:
     @cached_property
     def operations(self) -> OperationsLedger:
         return build_operations_ledger(self.settings)
+
+    @cached_property
+    def ledger_audit(self) -> LedgerAudit:
+        return build_ledger_audit(self.settings)
 
     @cached_property
     def samples(self) -> SampleStore:

@@ -2,10 +2,12 @@
 
 import hashlib
 import threading
+import time
 from pathlib import Path
 
 from media_pipeline.domain.media_asset import SourceObject
 from media_pipeline.domain.ports import FetchedObject
+from media_pipeline.domain.reconciliation import StoredObject
 from media_pipeline.errors import PermanentError, SystemicError
 
 
@@ -13,6 +15,7 @@ class FakeObjectStore:
     def __init__(self, allowed_buckets=("media",), missing_buckets=()) -> None:
         self.objects: dict[str, bytes] = {}
         self.uploads: dict[tuple[str, str], tuple[bytes, str | None]] = {}
+        self.modified: dict[str, float] = {}
         self.fetches: list[str] = []
         self.allowed_buckets = allowed_buckets
         self.missing_buckets = set(missing_buckets)
@@ -47,6 +50,7 @@ class FakeObjectStore:
     def put(self, object_key: str, data: bytes, content_type: str) -> None:
         with self._lock:
             self.objects[object_key] = data
+            self.modified[object_key] = time.time()
 
     def get(self, object_key: str) -> bytes:
         if object_key not in self.objects:
@@ -60,6 +64,13 @@ class FakeObjectStore:
 
     def list_keys(self, prefix: str) -> list[str]:
         return sorted(key for key in self.objects if key.startswith(prefix))
+
+    def list_objects(self, prefix, after, limit):
+        keys = [key for key in self.list_keys(prefix) if key > (after or "")][:limit]
+        return [StoredObject(key, self.modified.get(key, 0.0)) for key in keys]
+
+    def present(self, object_keys):
+        return {key for key in object_keys if key in self.objects}
 
     def link(self, object_key: str) -> str:
         import urllib.parse

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -101,6 +102,23 @@ def test_put_get_list_and_put_again(store):
     with pytest.raises(PermanentError) as caught:
         store.get(f"{prefix}c")
     assert caught.value.code == "object_missing"
+
+
+def test_objects_page_by_page_and_which_are_there(store):
+    prefix = f"listed/{uuid.uuid4().hex}/"
+    keys = [f"{prefix}{name}" for name in ("a", "a-b", "a/b", "b", "ä")]
+    before = time.time()
+    for key in keys:
+        store.put(key, b"x", "text/plain")
+    seen, after = [], None
+    while page := store.list_objects(prefix, after, 2):
+        assert len(page) <= 2
+        assert all(before - 2 <= one.modified <= time.time() + 2 for one in page)
+        seen += [one.object_key for one in page]
+        after = page[-1].object_key
+    assert sorted(seen) == sorted(keys), "each once"
+    assert store.present([*keys, f"{prefix}none"]) == set(keys)
+    assert store.present([]) == set()
 
 
 def test_many_threads_at_once(store, source, tmp_path):

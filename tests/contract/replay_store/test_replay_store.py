@@ -91,6 +91,19 @@ def test_the_unfinished_is_somebodys_until_it_is_idle(stores, name):
     assert states(replays, one, idle=0) == [KnownState("claimed")]
 
 
+def test_what_is_held_for_a_pause_is_left_to_it(stores, name):
+    ledger, replays = stores
+    if isinstance(replays, FakeReplayStore):
+        pytest.skip("the ledger in memory holds nothing here")
+    one = arrival(name)
+    ledger.register([one])
+    held = [{"asset_id": name, "content_version": one.asset.content_version}]
+    replays._client.call("hold", {"arrivals": held, "scope": "workload:ocr"})
+    assert states(replays, one, idle=0) == [
+        KnownState("registered", "the pause of workload:ocr")
+    ]  # fmt: skip
+
+
 def test_an_older_message_must_not_become_the_current_content(stores, name):
     ledger, replays = stores
     older, newer = arrival(name, "sha256:old"), arrival(name, "sha256:new")

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from media_pipeline.domain.ports import Arrival, MetadataStore
 from media_pipeline.domain.replays import Portion, Replay, ReplayStore, Version
-from media_pipeline.recovery.steps import Step
+from media_pipeline.replays.steps import Step
 
 #: A resumed replay reads again what lies between two notes: no more than this many steps.
 _MAX_STEPS = 40

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from media_pipeline.contracts.media_ingested import STAGE, Rejected, parse_media_ingested
 from media_pipeline.domain.media_asset import MessageRecord
 from media_pipeline.domain.ports import Arrival, EventSource, RejectedMessage, Span
+from media_pipeline.domain.reconciliation import Announced, LedgerAudit
 from media_pipeline.domain.replays import (
     ENDED,
     CandidateFilter,
@@ -26,6 +27,8 @@ from media_pipeline.errors import TransientError
 #: Records or media assets per step: what memory holds.
 PAGE = 500
 _SCAN = 2000
+#: A read starts anew at its offsets and fetches megabytes: many small ones would fetch them again.
+_POLL_RECORDS = 2000
 _POLL_SECONDS = 30.0
 
 
@@ -71,12 +74,13 @@ def judge(known: KnownState, rules: Rules) -> tuple[bool, str]:
 @dataclass(frozen=True, slots=True)
 class TopicRange:
     """Messages that are meant: offsets, and within them record times in milliseconds
-    (`since_ms` included, `until_ms` excluded)."""
+    (`since_ms` included, `until_ms` excluded). `only`: of these offsets alone."""
 
     topic: str
     spans: Mapping[int, Span]
     since_ms: int | None = None
     until_ms: int | None = None
+    only: frozenset[tuple[int, int]] | None = None
 
     @property
     def size(self) -> int:
@@ -88,7 +92,7 @@ class TopicRange:
             number: Span(int(place.get(str(number), span.first)), span.end)
             for number, span in self.spans.items()
         }
-        return TopicRange(self.topic, spans, self.since_ms, self.until_ms)
+        return replace(self, spans=spans)
 
     def place(self) -> dict[str, Any]:
         return {str(number): span.first for number, span in self.spans.items()}
@@ -100,18 +104,36 @@ class TopicRange:
             "spans": {str(number): [one.first, one.end] for number, one in self.spans.items()},
             "since_ms": self.since_ms,
             "until_ms": self.until_ms,
+            "only": None if self.only is None else sorted(map(list, self.only)),
         }
 
 
 def topic_range(wanted: Mapping[str, Any]) -> TopicRange:
     """The range that `TopicRange.described` described."""
     spans = {int(number): Span(*pair) for number, pair in wanted["spans"].items()}
-    return TopicRange(wanted["topic"], spans, wanted["since_ms"], wanted["until_ms"])
+    only = wanted.get("only")
+    return TopicRange(
+        wanted["topic"],
+        spans,
+        wanted["since_ms"],
+        wanted["until_ms"],
+        None if only is None else frozenset((number, offset) for number, offset in only),
+    )
+
+
+def exactly(topic: str, messages: Sequence[tuple[int, int]]) -> TopicRange:
+    """The range of exactly these messages: (Kafka partition, offset)."""
+    spans: dict[int, Span] = {}
+    for number, offset in messages:
+        known = spans.get(number, Span(offset, offset + 1))
+        spans[number] = Span(min(known.first, offset), max(known.end, offset + 1))
+    return TopicRange(topic, spans, only=frozenset(messages))
 
 
 def topic_steps(
     events: EventSource,
     store: ReplayStore,
+    audit: LedgerAudit,
     wanted: TopicRange,
     rules: Rules,
     allowed_buckets: Collection[str],
@@ -119,7 +141,13 @@ def topic_steps(
     """Steps over the messages; TransientError when the end is not met."""
     place = wanted.place()
     for records, reached in record_pages(events, wanted):
-        yield from _steps_of(records, place, wanted, store, rules, allowed_buckets)
+        parsed = [_parsed(one, wanted, allowed_buckets) for one in records]
+        refused = [one for one in parsed if isinstance(one, RejectedMessage)]
+        how = audit.accounted([Announced(one.record, None) for one in refused])
+        buried = {one.record.coordinates for one, known in zip(refused, how, strict=True) if known}
+        arrivals = [one for one in parsed if isinstance(one, Arrival)]
+        known = store.states(arrivals, rules.replay_id, rules.idle_seconds)
+        yield from _steps_of(parsed, records, place, known, buried, rules)
         place = reached
     yield Step(place)
 
@@ -130,7 +158,9 @@ def record_pages(
     """Records page by page, with the place after each."""
     left = dict(wanted.spans)
     while any(span.size for span in left.values()):
-        poll = events.read(wanted.topic, left, max_records=PAGE, deadline_seconds=_POLL_SECONDS)
+        poll = events.read(
+            wanted.topic, left, max_records=_POLL_RECORDS, deadline_seconds=_POLL_SECONDS
+        )
         moved = {number: Span(poll.positions[number], span.end) for number, span in left.items()}
         if moved == left:
             missing = sum(span.size for span in left.values())
@@ -140,22 +170,28 @@ def record_pages(
                 remedy="check the brokers; the same command goes on where this one stopped.",
                 code="event_log_unavailable",
             )
+        place = {str(number): span.first for number, span in left.items()}
         left = moved
-        yield poll.records, {str(number): span.first for number, span in left.items()}
+        for start in range(0, len(poll.records), PAGE):
+            records = poll.records[start : start + PAGE]
+            place |= {str(record.partition): record.offset + 1 for record in records}
+            yield records, dict(place)
+        ends = {str(number): span.first for number, span in left.items()}
+        if ends != place:  # offsets without records: compaction, transactions
+            yield (), ends
 
 
-def _steps_of(
+def _steps_of(  # a page, what is known of it, and the rules
+    parsed: Sequence[Arrival | RejectedMessage | None],
     records: Sequence[MessageRecord],
     place: Mapping[str, Any],
-    wanted: TopicRange,
-    store: ReplayStore,
+    states: Sequence[KnownState],
+    buried: Collection[str],
     rules: Rules,
-    allowed_buckets: Collection[str],
 ) -> Iterator[Step]:
-    """A page as steps in each of which a media asset comes once: a run claims one version of it."""
-    parsed = [_parsed(one, wanted, allowed_buckets) for one in records]
-    arrivals = [one for one in parsed if isinstance(one, Arrival)]
-    known = iter(store.states(arrivals, rules.replay_id, rules.idle_seconds))
+    """A page as steps in each of which a media asset comes once: a run claims one version of it.
+    `states` are those of its arrivals; `buried`: coordinates of known dead letters."""
+    known = iter(states)
     step, seen = Step(dict(place)), set[Version]()
     for record, found in zip(records, parsed, strict=True):
         if isinstance(found, Arrival):
@@ -174,6 +210,8 @@ def _steps_of(
                     step.arrivals.append(found)
         elif found is None:
             step.counts["outside"] += 1
+        elif record.coordinates in buried:
+            step.counts["dead_lettered"] += 1
         else:
             step.counts["invalid"] += 1
             step.rejected.append(found)
@@ -184,7 +222,9 @@ def _steps_of(
 def _parsed(
     record: MessageRecord, wanted: TopicRange, allowed_buckets: Collection[str]
 ) -> Arrival | RejectedMessage | None:
-    """None where the record's time is not meant."""
+    """None where the record is not meant."""
+    if wanted.only is not None and (record.partition, record.offset) not in wanted.only:
+        return None
     since, until = wanted.since_ms, wanted.until_ms
     if since is not None and record.timestamp_ms < since:
         return None

@@ -9,9 +9,9 @@ import pytest
 
 from media_pipeline.domain.outcome import Code
 from media_pipeline.domain.replays import Portion
-from media_pipeline.recovery.engine import Engine
-from media_pipeline.recovery.proof import prove_replay
-from media_pipeline.recovery.steps import Step
+from media_pipeline.replays.engine import Engine
+from media_pipeline.replays.proof import prove_replay
+from media_pipeline.replays.steps import Step
 from tests.contract.metadata_store.test_metadata_store import arrival, derivative, result
 from tests.fakes.ledger_story import run
 from tests.fakes.metadata_store import FakeMetadataStore

@@ -5,10 +5,10 @@ from collections import Counter
 
 import pytest
 
-from media_pipeline.domain.ports import Poll, Span
+from media_pipeline.domain.ports import Poll, RejectedMessage, Span
 from media_pipeline.domain.replays import CandidateFilter, KnownState
 from media_pipeline.errors import TransientError
-from media_pipeline.recovery.steps import (
+from media_pipeline.replays.steps import (
     Rules,
     TopicRange,
     judge,
@@ -17,6 +17,7 @@ from media_pipeline.recovery.steps import (
     topic_steps,
 )
 from tests.fakes.event_log import FakeEventLog
+from tests.fakes.ledger_audit import FakeLedgerAudit
 from tests.fakes.ledger_story import arrive, run
 from tests.fakes.metadata_store import FakeMetadataStore
 from tests.fakes.replay_store import FakeReplayStore
@@ -49,7 +50,9 @@ def announce(log, asset_id, version="1", partition=0, at=None):
 
 def steps(log, ledger, rules=NOBODY, **wanted):
     meant = TopicRange(TOPIC, log.spans(TOPIC), **wanted)
-    return list(topic_steps(log, FakeReplayStore(ledger), meant, rules, ("media",)))
+    return list(
+        topic_steps(log, FakeReplayStore(ledger), FakeLedgerAudit(ledger), meant, rules, ("media",))
+    )
 
 
 def total(found):
@@ -93,6 +96,13 @@ def test_messages_are_missing_invalid_or_repeated(log, ledger):
     assert found[-1].place == {"0": 3, "1": 1}
 
 
+def test_a_message_that_is_a_dead_letter_already_is_no_news(log, ledger):
+    record = log.append(TOPIC, 1, b"k", b"no json")
+    ledger.reject([RejectedMessage(record, "contract", "wrong_type", "of an older contract")], "1")
+    (step, _) = steps(log, ledger)
+    assert (step.counts, step.rejected) == ({"dead_lettered": 1}, [])
+
+
 def test_two_versions_of_a_media_asset_never_share_a_step(log, ledger):
     for version in "123":
         announce(log, "a", version)
@@ -126,7 +136,9 @@ def test_reading_goes_on_from_a_place(log, ledger):
     meant = TopicRange(TOPIC, {0: Span(1, 5)})
     assert topic_range(json.loads(json.dumps(meant.described()))) == meant
     left = meant.from_place({"0": 3})
-    found = list(topic_steps(log, FakeReplayStore(ledger), left, NOBODY, ("media",)))
+    found = list(
+        topic_steps(log, FakeReplayStore(ledger), FakeLedgerAudit(ledger), left, NOBODY, ("media",))
+    )
     assert [asset_id for asset_id, _ in versions(found)] == ["a3", "a4"]
     assert (meant.size, left.size, meant.place()) == (4, 2, {"0": 1})
 

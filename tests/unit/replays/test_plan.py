@@ -7,8 +7,8 @@ import pytest
 from media_pipeline.domain.media_asset import MessageRecord
 from media_pipeline.domain.ports import RejectedMessage
 from media_pipeline.errors import PermanentError
-from media_pipeline.recovery.plan import WORDS, cpu_seconds, duration, make_plan, require_sane
-from media_pipeline.recovery.steps import Step
+from media_pipeline.replays.plan import WORDS, cpu_seconds, duration, make_plan, require_sane
+from media_pipeline.replays.steps import Step
 
 
 def step(run=0, **counts):

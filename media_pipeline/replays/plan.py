@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from media_pipeline.domain.media_asset import MessageRecord
 from media_pipeline.errors import PermanentError
-from media_pipeline.recovery.steps import Step
+from media_pipeline.replays.steps import Step
 
 #: Word of a step's count -> what people read.
 WORDS = {
@@ -21,7 +21,7 @@ WORDS = {
     "under_way": "under way: left to whoever is at it",
     "repeated": "announced again on the same page",
     "invalid": "refused by the contract: dead letters",
-    "outside": "outside of the times",
+    "outside": "in between, not meant",
 }
 
 
