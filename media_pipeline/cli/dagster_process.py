@@ -73,7 +73,7 @@ def running_dagster(
     *,
     variables: Mapping[str, str] | None = None,
     instance: Path | None = None,
-    ready_seconds: float = 90,
+    ready_seconds: float = 180,
 ) -> Iterator[DagsterApi]:
     """`dagster dev` on the embedded stack until the block ends; yields once it is ready.
 
