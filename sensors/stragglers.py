@@ -18,6 +18,7 @@ import dagster as dg
 from media_pipeline.batch_tags import (
     SIZE_TAG,
     lane_tags,
+    run_keys,
     set_run_config,
     set_run_tags,
 )
@@ -32,6 +33,8 @@ from sensors.gate import look
 from sensors.runs import UNFINISHED
 
 NAME = "stragglers_sensor"
+#: On runs of this sensor: which batch, in which state, they were made for.
+BATCH_TAG = "media/stragglers"
 _MAX_ROWS = 5000
 _MAX_RUNS = 2000
 #: New messages may not keep the old ones out: this many runs beyond the intake's limit.
@@ -44,17 +47,21 @@ _PATIENT_ATTEMPTS, _FIRST_PAUSE, _LONGEST_PAUSE = 3, 60.0, 3600.0
 
 @dataclass(frozen=True, slots=True)
 class LiveRun:
-    """A run that has not ended. `created`: seconds since the epoch."""
+    """A run that has not ended. `created`: seconds since the epoch; `keys`: media assets that
+    it was launched again with, empty for runs of other sensors."""
 
     root_run_id: str
     created: float
+    keys: frozenset[str] = frozenset()
 
 
 def stragglers(rows: Sequence[Waiting], live: Sequence[LiveRun], now: float) -> list[Waiting]:
     """Those of `rows` that no living run covers and whose pause is over. Pure."""
     roots = {run.root_run_id for run in live}
     created = sorted(run.created for run in live)
-    return [row for row in rows if _is_alone(row, roots, created, now)]
+    taken = frozenset[str]().union(*(run.keys for run in live))
+    rest = [row for row in rows if row.asset_id not in taken]
+    return [row for row in rest if _is_alone(row, roots, created, now)]
 
 
 def _is_alone(row: Waiting, roots: set[str], created: Sequence[float], now: float) -> bool:
@@ -141,7 +148,9 @@ def evaluate(
             break
         limit = batch.min_keys if gate.trial else len(part)
         tags = lane_tags(lane, settings.runs.priority_classes)
-        requests.append(_request(tags, part[:limit]))
+        request = _request(instance, tags, part[:limit])
+        if request is not None:
+            requests.append(request)
     covered = sum(int(request.tags[SIZE_TAG]) for request in requests)
     said = (
         f"{len(rows)} media assets wait without news, {len(found)} of them without a run:"
@@ -149,27 +158,30 @@ def evaluate(
     )
     if not requests:
         return dg.SkipReason(said)
-    keys = [key for request in requests for key in _keys_of(request)]
+    keys = [key for request in requests for key in run_keys(request.tags, request.run_config)]
     # Retired meanwhile, or never added: adding again is harmless.
     instance.add_dynamic_partitions(MEDIA_ASSETS, keys)
     context.log.warning(said)
     return dg.SensorResult(run_requests=requests)
 
 
-def _keys_of(request: dg.RunRequest) -> list[str]:
-    return list(request.run_config["resources"]["batch"]["config"]["partition_keys"])
-
-
-def _request(lane: Mapping[str, str], part: Sequence[Waiting]) -> dg.RunRequest:
+def _request(
+    instance: dg.DagsterInstance, lane: Mapping[str, str], part: Sequence[Waiting]
+) -> dg.RunRequest | None:
+    """A run over the batch, numbered: one that ended before it claimed anything leaves no other
+    trace. None while the pause after the last of several such runs goes on."""
     keys = [row.asset_id for row in part]
     exact = "\n".join(f"{row.asset_id} {row.content_version} {row.fence}" for row in part)
-    # By the hour: a run that was cancelled before it claimed anything leaves no other trace.
-    hour = int(time.time() // 3600)
     digest = hashlib.sha256(exact.encode()).hexdigest()[:20]
+    before = instance.get_run_records(dg.RunsFilter(tags={BATCH_TAG: digest}), limit=_MAX_RUNS)
+    if before:
+        newest = max(one.create_timestamp.timestamp() for one in before)
+        if time.time() - newest < pause_after(len(before)):
+            return None
     return dg.RunRequest(
-        run_key=f"stragglers:{hour}:{digest}",
+        run_key=f"stragglers:{digest}:{len(before)}",
         run_config=set_run_config(keys),
-        tags={**set_run_tags(keys), **lane},
+        tags={**set_run_tags(keys), **lane, BATCH_TAG: digest},
     )
 
 
@@ -179,6 +191,11 @@ def _live_runs(instance: dg.DagsterInstance) -> list[LiveRun]:
         LiveRun(
             record.dagster_run.root_run_id or record.dagster_run.run_id,
             record.create_timestamp.timestamp(),
+            frozenset(_keys_of(record.dagster_run)),
         )
         for record in records
     ]
+
+
+def _keys_of(run: dg.DagsterRun) -> list[str]:
+    return run_keys(run.tags, run.run_config) if BATCH_TAG in run.tags else []

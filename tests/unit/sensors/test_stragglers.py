@@ -40,12 +40,15 @@ def row(asset_id="a", *, attempts=1, root="r", lost=0, released=False, since=NOW
         (row(attempts=3, claimed=NOW - 61), [], True),
         (row(attempts=5, claimed=NOW - 239), [], False),
         (row(attempts=0, root=None, released=True), [LiveRun("x", NOW - 890)], True),
+        (row(), [LiveRun("x", NOW - 1, frozenset({"a", "b"}))], False),
+        (row(), [LiveRun("x", NOW - 1, frozenset({"b"}))], True),
     ],
     ids=[
         "its run is gone", "its run lives", "another run lives", "never claimed, no run",
         "a run was made for it", "an older run is not for it", "a later run is not for it",
         "a replay's row still names its old run", "third attempt waits", "third attempt goes",
         "fifth waits longer", "held before, released now",
+        "launched again already", "another was launched again",
     ],
 )  # fmt: skip
 def test_who_is_alone(waiting, live, alone):
@@ -122,6 +125,36 @@ def test_a_lost_batch_is_launched_again_with_its_keys(world):
     assert request.tags[LANE_TAG] == "live"
     assert world.instance.get_dynamic_partitions("media_asset") == ["a", "b", "c"]
     assert world.tick().run_requests[0].run_key == request.run_key, "asked twice, launched once"
+
+
+def test_a_run_that_ended_before_it_claimed_anything_is_followed_by_another(world):
+    arrive(world.ledger, "a")
+    world.much_later()
+
+    def launched(status):
+        (request,) = world.tick().run_requests
+        run = dg.DagsterRun(
+            job_name="x", status=status, tags=dict(request.tags), run_config=request.run_config
+        )
+        world.instance.add_run(run)
+        return request.run_key
+
+    first = launched(dg.DagsterRunStatus.FAILURE)
+    second = launched(dg.DagsterRunStatus.CANCELED)
+    assert (first[-2:], second[-2:]) == (":0", ":1")
+    assert launched(dg.DagsterRunStatus.STARTED)[-2:] == ":2"
+    assert isinstance(world.tick(), dg.SkipReason), "this one is under way"
+
+
+def test_after_several_of_them_there_is_a_pause(world):
+    arrive(world.ledger, "a")
+    world.much_later()
+    for _ in range(3):
+        (request,) = world.tick().run_requests
+        world.instance.add_run(
+            dg.DagsterRun(job_name="x", status=dg.DagsterRunStatus.FAILURE, tags=dict(request.tags))
+        )
+    assert isinstance(world.tick(), dg.SkipReason)
 
 
 def test_a_pause_holds_them_back(world):
