@@ -45,7 +45,7 @@ class Chaos:
         self._dagster: ExitStack | None = None
 
     def start_dagster(self) -> None:
-        instance = production_instance(self.cluster, self.directory)
+        instance = production_instance(self.cluster, self.directory, 60)
         self._dagster = ExitStack()
         api = self._dagster.enter_context(
             running_dagster(self.stack, free_port(), variables=VARIABLES, instance=instance)

@@ -18,7 +18,7 @@ LIGHT = {
 }
 
 
-def production_instance(cluster, directory: Path) -> Path:
+def production_instance(cluster, directory: Path, start_timeout_seconds: int = 10) -> Path:
     """The production instance, with the local cluster's address and a quick monitor."""
     instance = yaml.safe_load((ROOT / "dagster_home" / "dagster.k8s.yaml").read_text())
     instance["run_launcher"]["config"] |= {
@@ -27,7 +27,10 @@ def production_instance(cluster, directory: Path) -> Path:
         "job_namespace": NAMESPACE,
         "job_image": "registry.invalid/media-pipeline:test",
     }
-    instance["run_monitoring"] |= {"poll_interval_seconds": 1, "start_timeout_seconds": 10}
+    instance["run_monitoring"] |= {
+        "poll_interval_seconds": 1,
+        "start_timeout_seconds": start_timeout_seconds,
+    }
     file = directory / "dagster.yaml"
     file.write_text(yaml.safe_dump(instance))
     return file
