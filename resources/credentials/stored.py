@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from media_pipeline.domain.ports import ObjectStoreKeys
@@ -33,26 +34,14 @@ class StoredCredentials:
         """SystemicError `credentials_missing` when the secret has no such key."""
         if name in _DATABASE and self._settings.database_role:
             return self._database.get()[name]
-        value = self._kv.get().get(name)
-        if value is None:
-            raise SystemicError(
-                f"Vault has no {name} at {self._settings.mount}/{self._settings.path}.",
-                remedy=f"write it there with `vault kv patch -mount={self._settings.mount}"
-                f" {self._settings.path} {name}=-`.",
-                code="credentials_missing",
-            )
-        return value
+        return self._from(self._kv.get(), name)
 
     def object_store_keys(self) -> ObjectStoreKeys:
         """See `CredentialSource.object_store_keys`; both come from one version of the secret."""
-        self.secret("object_store_access_key")
         values = self._kv.get()
-        if "object_store_access_key" in values and "object_store_secret_key" in values:
-            return ObjectStoreKeys(
-                values["object_store_access_key"], values["object_store_secret_key"]
-            )
         return ObjectStoreKeys(
-            self.secret("object_store_access_key"), self.secret("object_store_secret_key")
+            self._from(values, "object_store_access_key"),
+            self._from(values, "object_store_secret_key"),
         )
 
     def refused(self, name: str, value: str) -> None:
@@ -62,6 +51,16 @@ class StoredCredentials:
             self._database.refused(lambda held: held.get(name) == value)
         else:
             self._kv.refused(lambda held: held.get(name) == value)
+
+    def _from(self, values: Mapping[str, str], name: str) -> str:
+        if name not in values:
+            raise SystemicError(
+                f"Vault has no {name} at {self._settings.mount}/{self._settings.path}.",
+                remedy=f"write it there with `vault kv patch -mount={self._settings.mount}"
+                f" {self._settings.path} {name}=-`.",
+                code="credentials_missing",
+            )
+        return values[name]
 
     def _read_kv(self) -> Lease[dict[str, str]]:
         settings = self._settings

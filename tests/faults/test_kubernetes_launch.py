@@ -80,6 +80,7 @@ def test_a_run_is_a_job_that_enriches(world, dagster, cluster):
 
 def test_no_secret_stands_in_a_job(stack, cluster):
     secrets = [stack.s3_secret_key, stack.ledger_token, stack.vault_token, stack.jwt_secret]
+    secrets.append(stack.vault_secret_id_file.read_text())
     secrets.append(stack.dagster_postgres_url.split(":")[2].split("@")[0])
     assert cluster.pods
     for pod in cluster.pods.values():
