@@ -5,6 +5,7 @@ counters that become metrics), every topic, every log file, what steps printed, 
 """
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -60,11 +61,21 @@ def files(folder: Path):
 
 
 def command_lines():
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    """Of everything that descends from this process: servers, Dagster, runs, workers."""
+    parents, lines = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            yield str(path), path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            parents[folder.name] = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
         except OSError:
             continue  # ended meanwhile
+        lines[folder.name] = line.decode(errors="replace")
+    for pid, line in lines.items():
+        above = pid
+        while above in parents and above != str(os.getpid()):
+            above = parents[above]
+        if above == str(os.getpid()):
+            yield f"/proc/{pid}/cmdline", line
 
 
 @pytest.fixture(scope="module")
