@@ -24,3 +24,9 @@ def test_each_line_is_proven_and_each_attacker_met():
     unproven = [line for line in ROWS if not re.search(r"`tests/[\w/]+\.py::\w+`", line)]
     assert not unproven
     assert {line[2] for line in ROWS} == set("UPCNLS")
+
+
+def test_nothing_makes_addresses_that_open_without_a_login():
+    for folder in ("media_pipeline", "resources", "sensors"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert not re.search(r"presigned_|presign\(", path.read_text()), path
