@@ -28,6 +28,7 @@ from sensors.media_events import build_media_events_sensor
 from sensors.outbox_relay import build_outbox_relay_sensor
 from sensors.retirement import build_retirement_sensor
 from sensors.run_failures import build_run_failures_sensor
+from sensors.run_retention import build_run_retention_sensor
 from sensors.scaling import build_scaling_sensor
 from sensors.stragglers import build_stragglers_sensor
 
@@ -59,6 +60,7 @@ def build_defs(
             *_relay_sensors(settings),
             build_run_failures_sensor(settings),
             build_retirement_sensor(settings),
+            build_run_retention_sensor(settings),
             build_scaling_sensor(settings),
             build_stragglers_sensor(settings, job),
         ],

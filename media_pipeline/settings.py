@@ -206,6 +206,10 @@ class RetirementSettings(BaseModel):
     max_keys_per_tick: int = Field(
         10_000, description="keys that one tick looks at; listing what is known costs a second"
     )
+    keep_run_days: float = Field(
+        90, description="older runs go with their events, once no known key shows them"
+    )
+    max_runs_per_tick: int = Field(100, description="old runs that one tick looks at")
     max_unfinished_runs: int = Field(
         1000, description="with more, a tick removes nothing: it could not tell what they need"
     )

@@ -103,7 +103,7 @@ def test_sensors_run_from_the_start(defs):
     sensors = {sensor.name: sensor for sensor in defs.sensors}
     assert set(sensors) == {
         "media_events_sensor", "outbox_relay_sensor", "run_failures_sensor",
-        "retirement_sensor", "scaling_sensor", "stragglers_sensor",
+        "retirement_sensor", "run_retention_sensor", "scaling_sensor", "stragglers_sensor",
     }  # fmt: skip
     assert {one.default_status for one in sensors.values()} == {dg.DefaultSensorStatus.RUNNING}
 
