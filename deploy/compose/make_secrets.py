@@ -21,6 +21,13 @@ def write_all(directory: Path) -> None:
     directory.chmod(0o700)
     for name, text in files(load_or_make(directory / "secrets.json")).items():
         (directory / name).write_text(text)
+    for name in OPERATORS:
+        if not (directory / name).exists():
+            (directory / name).write_text("http://localhost:9/nobody")  # leads nowhere
+
+
+#: Written once, and then the operator's to change.
+OPERATORS = ("slack-webhook-url",)
 
 
 def files(made: StackSecrets) -> dict[str, str]:

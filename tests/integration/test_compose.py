@@ -53,7 +53,7 @@ def test_it_is_what_the_compose_specification_allows():
 def test_nothing_is_missing():
     assert set(SERVICES) >= {
         "kafka", "postgres", "postgrest", "object-store", "vault", "prometheus", "grafana",
-        "otel-collector", "code", "daemon", "webserver", "relay", "migrate", "prepare",
+        "otel-collector", "alertmanager", "exporter", "code", "daemon", "webserver", "relay", "migrate", "prepare",
     }  # fmt: skip
 
 
@@ -78,7 +78,8 @@ def test_a_service_keeps_to_the_rules(name):
 
 @each_service
 def test_what_a_service_mounts_is_there(name):
-    made = script("make_secrets").files(made_up())
+    make = script("make_secrets")
+    made = {*make.files(made_up()), *make.OPERATORS}
     top = document()
     for volume in SERVICES[name].get("volumes", []):
         source = volume.split(":")[0]
@@ -87,7 +88,8 @@ def test_what_a_service_mounts_is_there(name):
         else:
             assert source in top["volumes"], source
     for one in SERVICES[name].get("secrets", []):
-        assert Path(top["secrets"][one]["file"]).name in made, one
+        source = one["source"] if isinstance(one, dict) else one
+        assert Path(top["secrets"][source]["file"]).name in made, one
     for one in SERVICES[name].get("env_file", []):
         assert Path(one["path"]).name in made, one
     for one in SERVICES[name].get("configs", []):
@@ -132,6 +134,20 @@ def test_everything_starts_after_what_it_needs():
     workspace = yaml.safe_load((COMPOSE / "workspace.yaml").read_text())
     server = workspace["load_from"][0]["grpc_server"]
     assert str(server["port"]) in SERVICES[server["host"]]["command"]
+
+
+def test_prometheus_asks_the_exporter_where_it_listens():
+    from media_pipeline.settings import TelemetrySettings
+
+    config = yaml.safe_load((ROOT / "deploy/monitoring/prometheus/prometheus.yml").read_text())
+    (job,) = config["scrape_configs"]
+    (target,) = job["static_configs"][0]["targets"]
+    assert target == f"exporter:{TelemetrySettings().exporter_port}"
+    assert str(TelemetrySettings().exporter_port) in str(SERVICES["exporter"]["healthcheck"])
+    beside = [Path(volume.split(":")[1]).name for volume in SERVICES["prometheus"]["volumes"]]
+    assert set(config["rule_files"]) <= set(beside)
+    (token,) = SERVICES["prometheus"]["secrets"]
+    assert token["target"] == f"/etc/prometheus/{job['authorization']['credentials_file']}"
 
 
 def made_up():

@@ -359,7 +359,7 @@ def test_prometheus_finds_the_exporter():
     assert endpoint["authorization"]["credentials"] == token
     assert (endpoint["port"], endpoint["path"]) == (service["spec"]["ports"][0]["name"], "/metrics")
     policy = kinds(manifests, "NetworkPolicy")["media-pipeline-exporter"]["spec"]
-    assert policy["ingress"][0]["ports"][0]["port"] == service["spec"]["ports"][0]["port"] == 9108
+    assert policy["ingress"][0]["ports"][0]["port"] == service["spec"]["ports"][0]["port"] == 9464
 
 
 def test_webservers_alone_are_scaled_by_keda():
