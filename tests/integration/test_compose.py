@@ -53,7 +53,8 @@ def test_it_is_what_the_compose_specification_allows():
 def test_nothing_is_missing():
     assert set(SERVICES) >= {
         "kafka", "postgres", "postgrest", "object-store", "vault", "prometheus", "grafana",
-        "otel-collector", "alertmanager", "exporter", "code", "daemon", "webserver", "relay", "migrate", "prepare",
+        "otel-collector", "alertmanager", "exporter", "code", "daemon", "webserver", "relay",
+        "migrate", "prepare",
     }  # fmt: skip
 
 

@@ -171,6 +171,10 @@ def test_the_instance_is_the_tested_one_with_this_installations_sizes():
     ]
     instance = yaml.safe_load(config["data"]["dagster.yaml"])
     assert instance["concurrency"]["runs"]["max_concurrent_runs"] == 2
+    given, own = (
+        one["concurrency"]["runs"]["tag_concurrency_limits"] for one in (instance, tested)
+    )
+    assert given == [{**one, "limit": 1} for one in own]
     for part in ("run_monitoring", "run_retries", "storage", "retention", "run_queue"):
         assert instance[part] == tested[part]
     given, own = instance["run_launcher"]["config"], tested["run_launcher"]["config"]
@@ -214,13 +218,11 @@ def test_migrations_come_first_and_see_the_owners_secret_alone(manifests):
             assert "media-pipeline-ledger-owner" not in str(other), name
 
 
-@pytest.mark.parametrize("name", VALUES)
-def test_commands_of_containers_exist(name):
+def test_commands_of_containers_exist(manifests):
     import typer
 
     from media_pipeline.cli.main import app
 
-    manifests = chart_of(name, False)
     commands = typer.main.get_command(app).commands
     ours = [
         container["command"]
@@ -344,6 +346,17 @@ def test_a_sensor_that_relays_needs_the_relays_rights():
         rendered("values.yaml", **both)
     both["vaultAuth"]["roles"] = {"code": "media-pipeline"}
     assert rendered("values.yaml", **both)
+
+
+def test_a_release_is_verified_after_it():
+    manifests = chart_of("values.yaml", True)
+    job = kinds(manifests, "Job")["media-pipeline-verify"]
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "post-install,post-upgrade"
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["media-pipeline", "verify"]
+    settings = settings_in(manifests)
+    (port,) = kinds(manifests, "Service")["media-pipeline-webserver"]["spec"]["ports"]
+    assert settings.dagster_url == f"http://media-pipeline-webserver:{port['port']}"
 
 
 def test_prometheus_finds_the_exporter():

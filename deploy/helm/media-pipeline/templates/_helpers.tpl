@@ -102,7 +102,8 @@ volumeMounts:
 {{- define "media.instance" -}}
 {{- $instance := .Files.Get "files/dagster.yaml" | fromYaml -}}
 {{- $_ := set $instance.concurrency.runs "max_concurrent_runs" (int .Values.runs.maxConcurrent) -}}
-{{- $_ := set $instance.concurrency.runs "tag_concurrency_limits" (list (dict "key" "media/lane" "value" "backfill" "limit" (int .Values.runs.backfillLimit))) -}}
+{{- $limit := int .Values.runs.backfillLimit -}}
+{{- range $instance.concurrency.runs.tag_concurrency_limits }}{{ $_ := set . "limit" $limit }}{{ end -}}
 {{- $launcher := $instance.run_launcher.config -}}
 {{- $_ := set $launcher "env_secrets" (list .Values.secrets.dagsterStorage .Values.secrets.pipeline) -}}
 {{- $_ := set $launcher.run_k8s_config.container_config "resources" (dict "requests" (dict "cpu" .Values.runs.cpu "memory" .Values.runs.memory) "limits" (dict "memory" .Values.runs.memoryLimit)) -}}
