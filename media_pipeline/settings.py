@@ -300,6 +300,13 @@ class TelemetrySettings(BaseModel):
     exporter_token: SecretStr | None = Field(
         None, description="bearer token that /metrics asks for; /healthz asks for none"
     )
+    otlp_endpoint: str | None = Field(
+        None, description="http(s)://host:4318 of an OTLP collector; without it nothing is traced"
+    )
+    otlp_token: SecretStr | None = Field(None, description="bearer token for the collector")
+    trace_sample_ratio: float = Field(
+        0.1, ge=0, le=1, description="share of media assets traced although nothing failed"
+    )
     scrape_deadline_seconds: float = Field(
         5, description="what has not answered by then is absent; below Prometheus' timeout of 10 s"
     )

@@ -39,6 +39,7 @@ from resources.postgrest_client import PostgrestClient
 from resources.recovery_store import PostgrestRecoveryStore, RecoveryStoreResource
 from resources.replay_store import PostgrestReplayStore
 from resources.sample_store import PostgrestSampleStore
+from resources.traces import TracesResource
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:
@@ -63,6 +64,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     return {
         "batch": batch,
         "credentials": credentials,
+        "traces": TracesResource(),
         "object_store": object_store,
         "metadata_store": metadata_store,
         "dead_letter_store": DeadLetterStoreResource(

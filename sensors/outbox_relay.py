@@ -7,13 +7,17 @@ consumers de-duplicate by event id. Nothing is ever marked that was not acknowle
 # No postponed annotations: Dagster reads the real ones of decorated functions.
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
-from media_pipeline.domain.ports import EventSink, MetadataStore
+from media_pipeline.contracts.asset_enriched import parse_asset_enriched
+from media_pipeline.contracts.json_document import NotJsonError
+from media_pipeline.domain.ports import EventSink, MetadataStore, OutgoingEvent
 from media_pipeline.settings import Settings
+from media_pipeline.telemetry import spans
+from media_pipeline.telemetry.traces import tracing
 
 NAME = "outbox_relay_sensor"
 
@@ -53,7 +57,9 @@ def relay(
     while time.monotonic() < deadline and not stopped():
         events = metadata_store.unpublished(chunk)
         if events:
+            began = time.time()
             event_sink.publish(events)
+            _note_published(events, began)
             metadata_store.mark_published([event.event_id for event in events])
             moved += len(events)
         if len(events) < chunk:
@@ -61,6 +67,31 @@ def relay(
                 return Relayed(moved, more=False)
             wait(_LOOK_SECONDS)
     return Relayed(moved, more=True)
+
+
+def _note_published(events: Sequence[OutgoingEvent], began: float) -> None:
+    """A span in the trace of each event's media asset; invalid messages have none."""
+    now = time.time()
+    for event in events:
+        told = _told_by(event)
+        if told.get("asset_id") and told.get("content_version"):
+            failure = told.get("error.code") or ""
+            spans.note(
+                "publish", told["asset_id"], told["content_version"], started=began, ended=now,
+                run_id=told.get("run_id") or "", failure=failure, topic=event.topic,
+                keep=told.get("outcome") == "partial",
+            )  # fmt: skip
+
+
+def _told_by(event: OutgoingEvent) -> Mapping[str, str]:
+    """Whose event it is: dead letters say so in headers, enriched events in their payload."""
+    headers = {name: value.decode("utf-8", "replace") for name, value in event.headers}
+    if "dlq.id" in headers:
+        return headers
+    try:
+        return parse_asset_enriched(event.payload or b"")
+    except NotJsonError:
+        return {}
 
 
 def _linger(context: dg.SensorEvaluationContext, settings: Settings) -> float:
@@ -86,13 +117,14 @@ def build_outbox_relay_sensor(settings: Settings) -> dg.SensorDefinition:
         metadata_store: dg.ResourceParam[MetadataStore],
         event_sink: dg.ResourceParam[EventSink],
     ) -> dg.SkipReason:
-        done = relay(
-            metadata_store,
-            event_sink,
-            chunk=settings.ledger.page_rows,
-            deadline_seconds=settings.batch.tick_deadline_seconds,
-            linger_seconds=_linger(context, settings),
-        )
+        with tracing(settings.telemetry, ""):
+            done = relay(
+                metadata_store,
+                event_sink,
+                chunk=settings.ledger.page_rows,
+                deadline_seconds=settings.batch.tick_deadline_seconds,
+                linger_seconds=_linger(context, settings),
+            )
         said = f"Published {done.events} events{', more are waiting' if done.more else ''}."
         if done.events:
             context.log.info(said)

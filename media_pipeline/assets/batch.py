@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import dagster as dg
 
 from media_pipeline.domain.ports import Claim, MetadataStore
 from media_pipeline.run_retries import stop_run_retries, systemic_errors_stop_retries
+from media_pipeline.telemetry import spans
 from media_pipeline.telemetry.phases import phase
 
 
@@ -27,6 +29,7 @@ def claim_batch(
     and are named in the log.
     """
     run = context.run
+    started = time.time()
     with systemic_errors_stop_retries(context.instance, run.run_id), phase("claim"):
         keys = batch.keys_of(context)
         record = context.instance.get_run_record_by_id(run.run_id)
@@ -36,6 +39,7 @@ def claim_batch(
             keys,
             run_created=record.create_timestamp.timestamp() if record else 0.0,
         )
+    _note_claims(claims, context.asset_key.path[-1], started, time.time())
     unknown = sorted(set(keys) - {claim.asset.asset_id for claim in claims})
     if unknown:
         stop_run_retries(context.instance, run.run_id)  # a retry would not make them known
@@ -48,3 +52,16 @@ def claim_batch(
             unknown[:20],
         )
     return claims
+
+
+def _note_claims(claims: Sequence[Claim], step: str, started: float, ended: float) -> None:
+    for claim in claims:
+        asset = claim.asset
+        whose = (asset.asset_id, asset.content_version)
+        announced = spans.epoch_of(asset.occurred_at)
+        if claim.previous_status == "registered" and announced is not None:
+            spans.note("queue wait", *whose, started=announced, ended=started)
+        spans.note(
+            "claim", *whose, started=started, ended=ended, producer=asset.traceparent,
+            step=step, attempts=claim.attempts,
+        )  # fmt: skip

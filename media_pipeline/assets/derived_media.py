@@ -24,6 +24,7 @@ from media_pipeline.fingerprints import workload_fingerprint
 from media_pipeline.partitions import media_assets_partitions
 from media_pipeline.processing.processors import params_from
 from media_pipeline.settings import CheckSettings, Settings
+from media_pipeline.telemetry.spans import Recorder
 
 GROUP = "media"
 OBJECT_STORE_IO_MANAGER = "object_store_io_manager"
@@ -80,6 +81,7 @@ def build_derived_media_asset(kind: str, settings: Settings) -> dg.AssetsDefinit
     )
     def derived_media(
         context: dg.AssetExecutionContext,
+        traces: dg.ResourceParam[Recorder],  # noqa: ARG001  # records while the step lives
         batch: dg.ResourceParam[Batch],
         metadata_store: dg.ResourceParam[MetadataStore],
         recovery_store: dg.ResourceParam[RecoveryStore],

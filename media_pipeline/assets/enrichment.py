@@ -20,6 +20,7 @@ from media_pipeline.domain.ports import AssetResult, Claim, DeadLetterEntry, Met
 from media_pipeline.domain.results import Results
 from media_pipeline.partitions import media_assets_partitions
 from media_pipeline.settings import Settings
+from media_pipeline.telemetry.spans import Recorder
 
 METADATA_IO_MANAGER = "metadata_io_manager"
 VERDICT_CHECK = "batch_verdict"
@@ -58,6 +59,7 @@ def build_enrichment_asset(settings: Settings) -> dg.AssetsDefinition:
     )
     def enrichment(
         context: dg.AssetExecutionContext,
+        traces: dg.ResourceParam[Recorder],  # noqa: ARG001  # records while the step lives
         batch: dg.ResourceParam[Batch],
         metadata_store: dg.ResourceParam[MetadataStore],
         **by_kind: Derivatives,

@@ -32,6 +32,7 @@ from media_pipeline.models.registry import ModelManifest
 from media_pipeline.partitions import media_assets_partitions
 from media_pipeline.run_retries import systemic_errors_stop_retries
 from media_pipeline.settings import Settings
+from media_pipeline.telemetry.spans import Recorder
 
 
 def build_moderation_asset(settings: Settings) -> dg.AssetsDefinition:
@@ -61,6 +62,7 @@ def build_moderation_asset(settings: Settings) -> dg.AssetsDefinition:
     )
     def moderation(
         context: dg.AssetExecutionContext,
+        traces: dg.ResourceParam[Recorder],  # noqa: ARG001  # records while the step lives
         batch: dg.ResourceParam[Batch],
         metadata_store: dg.ResourceParam[MetadataStore],
         operations_ledger: dg.ResourceParam[OperationsLedger],

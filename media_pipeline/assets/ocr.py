@@ -45,6 +45,7 @@ from media_pipeline.processing.json_artifact import packed_json, unpacked_json
 from media_pipeline.processing.processors import params_from
 from media_pipeline.processing.tesseract_program import tesseract_program
 from media_pipeline.settings import Settings
+from media_pipeline.telemetry.spans import Recorder
 
 KIND, PREPARE = "ocr", "page_images"
 #: A group may be read four times over: pages that read badly are turned.
@@ -194,9 +195,10 @@ def build_ocr_asset(settings: Settings) -> dg.AssetsDefinition:
         check_specs=check_specs(KIND),
         freshness_policy=freshness_policy(settings.checks),
     )
-    def ocr(
+    def ocr(  # noqa: PLR0917  # resources, given by name
         context: dg.AssetExecutionContext,
         text: Derivatives,
+        traces: dg.ResourceParam[Recorder],  # noqa: ARG001  # records while the step lives
         batch: dg.ResourceParam[Batch],
         metadata_store: dg.ResourceParam[MetadataStore],
         object_store: dg.ResourceParam[ObjectStore],

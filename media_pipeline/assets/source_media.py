@@ -15,6 +15,7 @@ from pydantic import Field
 from media_pipeline.domain.media_asset import MediaAsset
 from media_pipeline.domain.ports import FetchedObject, ObjectStore
 from media_pipeline.errors import PermanentError
+from media_pipeline.telemetry import spans
 
 
 class SourceMedia:
@@ -40,9 +41,10 @@ class SourceMedia:
             # Hashed: content versions contain characters that file names may not.
             name = hashlib.sha256("\n".join(identity).encode()).hexdigest()
             try:
-                known = self._store.fetch(
-                    asset.source, self._directory / name, max_bytes=self._max_bytes
-                )
+                with spans.timed("download", *identity):
+                    known = self._store.fetch(
+                        asset.source, self._directory / name, max_bytes=self._max_bytes
+                    )
             except PermanentError as error:
                 known = error
             with self._lock:

@@ -43,6 +43,7 @@ def relay(
     """
     from media_pipeline.cli.world import World  # quick --help
     from media_pipeline.settings import load_settings
+    from media_pipeline.telemetry.traces import tracing
     from resources.build import build_outbox_sink
     from sensors.outbox_relay import relay as publish
 
@@ -51,15 +52,16 @@ def relay(
     stop = threading.Event()
 
     def round_of(linger_seconds: float) -> Relayed:
-        return publish(
-            metadata_store,
-            sink,
-            chunk=settings.ledger.page_rows,
-            deadline_seconds=settings.batch.tick_deadline_seconds,
-            linger_seconds=linger_seconds,
-            wait=stop.wait,
-            stopped=stop.is_set,
-        )
+        with tracing(settings.telemetry, ""):
+            return publish(
+                metadata_store,
+                sink,
+                chunk=settings.ledger.page_rows,
+                deadline_seconds=settings.batch.tick_deadline_seconds,
+                linger_seconds=linger_seconds,
+                wait=stop.wait,
+                stopped=stop.is_set,
+            )
 
     if once:
         while (done := round_of(0.0)).more:

@@ -25,6 +25,7 @@ from media_pipeline.domain.outcome import Derivatives
 from media_pipeline.domain.ports import AssetResult, MetadataStore
 from media_pipeline.domain.results import Results
 from media_pipeline.run_retries import systemic_errors_stop_retries
+from media_pipeline.telemetry import spans
 from media_pipeline.telemetry.phases import phase
 from resources.batch import BatchResource
 from resources.io_managers.partition_events import Stored, materializations, plan_failed
@@ -45,7 +46,9 @@ class MetadataIOManager(dg.ConfigurableIOManager):
             systemic_errors_stop_retries(context.step_context.instance, context.run_id),
             phase("record"),
         ):
+            began = time.time()
             recorded = self.metadata_store.record(context.run_id, obj, __version__)
+        _note_attempts(obj, began)
         accepted = {row.asset_id for row in recorded if row.accepted}
         refused = sorted(f"{row.asset_id}: {row.reason}" for row in recorded if not row.accepted)
         if refused:
@@ -76,6 +79,19 @@ class MetadataIOManager(dg.ConfigurableIOManager):
         keys = self.batch.partition_keys or list(context.asset_partition_keys)
         rows = self.metadata_store.derivatives(keys)
         return Derivatives({f"{row.asset_id}/{row.kind}": row for row in rows})
+
+
+def _note_attempts(results: Results, began: float) -> None:
+    """The last word on each media asset; `began`: of the call that recorded it."""
+    now = time.time()
+    for result in results:
+        whose, status = (result.asset_id, result.content_version), result.verdict.status
+        failure = result.verdict.code if status in ("dead_lettered", "retry") else ""
+        spans.note("record", *whose, started=began, ended=now)
+        spans.note(
+            "media asset", *whose, started=began, ended=now, failure=failure, whole=True,
+            keep=status == "partial", status=status, stage=result.verdict.stage,
+        )  # fmt: skip
 
 
 def _describe(result: AssetResult) -> Stored:

@@ -46,6 +46,7 @@ from media_pipeline.domain.outcome import (
 from media_pipeline.domain.ports import ObjectStore
 from media_pipeline.errors import PermanentError
 from media_pipeline.run_retries import systemic_errors_stop_retries
+from media_pipeline.telemetry import spans
 from media_pipeline.telemetry.phases import phase
 from resources.batch import BatchResource
 from resources.io_managers.manifest import derivative_from_json, derivative_to_json
@@ -146,14 +147,15 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
                 yield (first, *future.result())
 
     def _store(self, outcome: Outcome) -> tuple[Derivative, float]:
-        started = time.monotonic()
-        result = outcome.result
+        started, result = time.monotonic(), outcome.result
+        _note_processing(outcome)
         artifacts = []
         for artifact in result.artifacts:
             key = derived_object_key(
                 outcome.kind, outcome.input_digest or "none", outcome.fingerprint, artifact.name
             )
-            with phase("upload"):
+            whose = (outcome.asset_id, outcome.content_version)
+            with phase("upload"), spans.timed(f"upload {outcome.kind}", *whose):
                 self.object_store.put(key, artifact.data, artifact.content_type)
             digest = hashlib.sha256(artifact.data).hexdigest()
             artifacts.append(
@@ -210,6 +212,16 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
                 break
             cursor = page.cursor
         return manifests
+
+
+def _note_processing(outcome: Outcome) -> None:
+    """The processor has just answered: it began its seconds ago."""
+    now, result = time.time(), outcome.result
+    spans.note(
+        outcome.kind, outcome.asset_id, outcome.content_version, started=now - result.seconds,
+        ended=now, failure="" if result.code.handled else str(result.code),
+        outcome=str(result.code), input_bytes=outcome.input_bytes,
+    )  # fmt: skip
 
 
 def _as_outcomes(
