@@ -49,7 +49,9 @@ def exporter(
     from media_pipeline.cli.report_command import gallery_of
     from media_pipeline.cli.world import World
     from media_pipeline.telemetry.exporter import serve
+    from media_pipeline.telemetry.logs import configure_logs
 
+    configure_logs()
     settings = load_settings()
     given = settings.telemetry
     token = given.exporter_token.get_secret_value() if given.exporter_token else None

@@ -43,10 +43,12 @@ def relay(
     """
     from media_pipeline.cli.world import World  # quick --help
     from media_pipeline.settings import load_settings
+    from media_pipeline.telemetry.logs import configure_logs
     from media_pipeline.telemetry.traces import tracing
     from resources.build import build_outbox_sink
     from sensors.outbox_relay import relay as publish
 
+    configure_logs()
     settings = load_settings()
     metadata_store, sink = World(settings).metadata_store, build_outbox_sink(settings)
     stop = threading.Event()

@@ -17,6 +17,7 @@ import dagster as dg
 from media_pipeline.definitions import build_defs
 from media_pipeline.jobs import ENRICH_MEDIA_JOB
 from media_pipeline.settings import settings_of
+from media_pipeline.telemetry.traces import tracing
 from sensors.outbox_relay import relay
 from sensors.runs import UNFINISHED
 
@@ -53,10 +54,13 @@ def _round(defs: dg.Definitions, instance: dg.DagsterInstance, home: Path, setti
             ran = _execute(defs, instance, request) or ran
         if tick.cursor:
             cursor.write_text(tick.cursor)
-    with dg.build_resources(
-        {name: defs.resources[name] for name in ("metadata_store", "event_sink")},
-        instance=instance,
-    ) as ports:
+    with (
+        dg.build_resources(
+            {name: defs.resources[name] for name in ("metadata_store", "event_sink")},
+            instance=instance,
+        ) as ports,
+        tracing(settings.telemetry, ""),
+    ):
         done = relay(ports.metadata_store, ports.event_sink, chunk=3, deadline_seconds=30)
     return ran or bool(done.events)
 

@@ -1,11 +1,7 @@
 """Traces as a collector receives them: the real exporter against an OTLP endpoint played here."""
 
-import gzip
-import http.server
 import subprocess
 import sys
-import threading
-from collections import defaultdict
 
 import pytest
 
@@ -13,42 +9,15 @@ from media_pipeline.settings import TelemetrySettings
 from media_pipeline.telemetry import spans
 from media_pipeline.telemetry.spans import Span
 from media_pipeline.telemetry.traces import kept, trace_id_of, tracing
+from tests.otlp_collector import attributes, by_trace, running_collector
 
 PRODUCER = "00-" + "a1" * 16 + "-" + "b2" * 8 + "-01"
 
 
-class Collector(http.server.BaseHTTPRequestHandler):
-    """Keeps what it is sent; `status` is what it answers."""
-
-    def do_POST(self):
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-            ExportTraceServiceRequest,
-        )
-
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
-        self.server.asked.append((self.path, self.headers.get("Authorization")))
-        for group in ExportTraceServiceRequest.FromString(body).resource_spans:
-            for scope in group.scope_spans:
-                self.server.spans += scope.spans
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    def log_message(self, *_):
-        """Quiet."""
-
-
 @pytest.fixture
 def collector():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
-    server.spans, server.asked, server.status = [], [], 200
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with running_collector() as running:
+        yield running
 
 
 def settings_for(collector, **more):
@@ -66,17 +35,6 @@ def work(asset_id, failure=""):
     spans.note("upload text", *whose, started=106.5, ended=107.0)
     spans.note("record", *whose, started=107.0, ended=107.2)
     spans.note("media asset", *whose, started=107.0, ended=107.2, failure=failure, whole=True)
-
-
-def by_trace(found):
-    traces = defaultdict(dict)
-    for span in found:
-        traces[span.trace_id.hex()][span.name] = span
-    return traces
-
-
-def attributes(span):
-    return {one.key: one.value.string_value or one.value.int_value for one in span.attributes}
 
 
 def test_one_trace_per_media_asset_with_all_its_steps_below_the_attempt(collector):

@@ -1,0 +1,57 @@
+"""An OTLP endpoint that keeps what it is sent."""
+
+import gzip
+import http.server
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    """Keeps what it is sent; `status` is what it answers."""
+
+    def do_POST(self):
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+            ExportTraceServiceRequest,
+        )
+
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        self.server.asked.append((self.path, self.headers.get("Authorization")))
+        for group in ExportTraceServiceRequest.FromString(body).resource_spans:
+            for scope in group.scope_spans:
+                self.server.spans += scope.spans
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Quiet."""
+
+
+@contextmanager
+def running_collector() -> Iterator[http.server.ThreadingHTTPServer]:
+    """`spans` are those received, `asked` (path, Authorization) of each request."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    server.spans, server.asked, server.status = [], [], 200
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def by_trace(found):
+    """{trace id: {name: span}}; of spans with the same name the last."""
+    traces = defaultdict(dict)
+    for span in found:
+        traces[span.trace_id.hex()][span.name] = span
+    return traces
+
+
+def attributes(span):
+    return {one.key: one.value.string_value or one.value.int_value for one in span.attributes}
