@@ -115,15 +115,15 @@ def test_another_exporter_tells_the_same_totals_and_ends_at_term(exporter, stack
 
 @pytest.fixture(scope="module")
 def prometheus(exporter, world, tmp_path_factory):
-    """A Prometheus that has seen a dozen media assets go through."""
+    """A Prometheus that has seen six media assets go through."""
     with running_prometheus(tmp_path_factory.mktemp("prometheus"), exporter, RULES) as found:
         wait_until(lambda: found.value('up{job="media-pipeline"}') == 1, "the first scrape")
-        samples = list(generate(40, seed=78))[:12]
+        samples = list(generate(40, seed=78))[:6]
         announce(
             world,
             [upload(world, s.asset_id, s.filename, s.data, s.content_type) for s in samples],
         )
-        wait_until(lambda: ended(world, [one.asset_id for one in samples]), "12 media assets")
+        wait_until(lambda: ended(world, [one.asset_id for one in samples]), "six media assets")
         done = sum(world.metadata_store.counts().by_status.values())
         wait_until(lambda: found.value("sum(media_assets)") == done, "a scrape of the end")
         yield found
@@ -169,7 +169,7 @@ def names_of(exporter):
 
 
 def test_the_graphs_move_with_the_work(prometheus):
-    """Not only lines: the twelve media assets are in them."""
+    """Not only lines: the six media assets are in them, each by several processors."""
     rate = "sum(max_over_time(processor_events_processed_total[5m]))"
     before = "sum(min_over_time(processor_events_processed_total[5m]))"
     assert prometheus.value(f"{rate} - {before}") >= 12
