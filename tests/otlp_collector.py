@@ -24,6 +24,8 @@ class Collector(http.server.BaseHTTPRequestHandler):
             for scope in group.scope_spans:
                 self.server.spans += scope.spans
         self.send_response(self.server.status)
+        if self.server.location:
+            self.send_header("Location", self.server.location)
         self.end_headers()
 
     def log_message(self, *_):
@@ -35,6 +37,7 @@ def running_collector() -> Iterator[http.server.ThreadingHTTPServer]:
     """`spans` are those received, `asked` (path, Authorization) of each request."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
     server.spans, server.asked, server.status = [], [], 200
+    server.location = None
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
+
+from media_pipeline.domain.redaction import redact
 
 
 def configure_logs(stream: TextIO | None = None) -> None:
@@ -34,7 +37,11 @@ def configure_logs(stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _redacted,
+                renderer,
+            ],
             foreign_pre_chain=shared,
         )
     )
@@ -43,3 +50,8 @@ def configure_logs(stream: TextIO | None = None) -> None:
     root.setLevel(logging.INFO)
     # One line per connection attempt of a broker that is away says nothing new.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+
+def _redacted(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Fields and tracebacks too; what libraries log is redacted before: see log_redaction."""
+    return {name: redact(one) if isinstance(one, str) else one for name, one in event.items()}

@@ -81,11 +81,15 @@ def tracing(settings: TelemetrySettings, run_id: str) -> Iterator[Recorder | Non
 
 
 def _send(settings: TelemetrySettings, run_id: str, spans: Sequence[Span]) -> None:
+    import requests
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import SpanExportResult
 
     token = settings.otlp_token.get_secret_value() if settings.otlp_token else None
+    session = requests.Session()
+    session.max_redirects = 0  # spans and token go where they were meant to, or nowhere
     exporter = OTLPSpanExporter(
+        session=session,
         endpoint=f"{str(settings.otlp_endpoint).rstrip('/')}/v1/traces",
         headers={"Authorization": f"Bearer {token}"} if token else {},
         timeout=_SEND_SECONDS,

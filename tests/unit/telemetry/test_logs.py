@@ -62,6 +62,20 @@ def test_an_exception_stays_on_its_line():
     assert "JSONDecodeError" in line["exception"]
 
 
+def test_no_field_and_no_traceback_carries_a_secret():
+    stream = io.StringIO()
+    configure_logs(stream)
+    address = "postgresql://media:hunter2@127.0.0.1/media"
+    structlog.get_logger("x").info("connected", address=address)
+    try:
+        int(address)
+    except ValueError:
+        logging.getLogger("x").exception("failed")
+        structlog.get_logger("x").exception("failed")
+    assert len(lines(stream)) == 3
+    assert "hunter2" not in stream.getvalue()
+
+
 def test_a_person_reads_words():
     stream = Terminal()
     configure_logs(stream)

@@ -131,6 +131,14 @@ def test_a_collector_that_refuses_harms_nobody(collector, caplog):
     assert "spans were not sent" in caplog.text
 
 
+def test_no_redirect_is_followed(collector, caplog):
+    collector.status, collector.location = 307, f"http://127.0.0.1:{collector.server_port}/other"
+    with tracing(settings_for(collector, otlp_token="secret"), "r"):
+        work("a")
+    assert "spans were not sent" in caplog.text
+    assert {path for path, _ in collector.asked} == {"/v1/traces"}
+
+
 def test_nobody_is_asked_without_an_endpoint():
     with tracing(TelemetrySettings(), "r") as recorder:
         work("a")
