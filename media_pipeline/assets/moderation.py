@@ -60,7 +60,7 @@ def build_moderation_asset(settings: Settings) -> dg.AssetsDefinition:
         check_specs=check_specs(KIND),
         freshness_policy=freshness_policy(settings.checks),
     )
-    def moderation(
+    def moderation(  # noqa: PLR0917  # resources, given by name
         context: dg.AssetExecutionContext,
         traces: dg.ResourceParam[Recorder],  # noqa: ARG001  # records while the step lives
         batch: dg.ResourceParam[Batch],
@@ -89,8 +89,7 @@ def build_moderation_asset(settings: Settings) -> dg.AssetsDefinition:
                 )
 
             attempts = settings.processing.max_attempts
-            run_id = context.run.run_id
-            return guarded(work.spec, run_id, claims, recovery_store, attempts, process)
+            return guarded(work.spec, context.run.run_id, claims, recovery_store, attempts, process)
 
         observed = ObservedOutcomes(outcomes())
         yield dg.Output(observed)  # the IO manager works through it before this goes on
