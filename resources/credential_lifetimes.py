@@ -9,23 +9,34 @@ import time
 
 from media_pipeline.domain.ports import CredentialSource
 from media_pipeline.errors import SystemicError
-from media_pipeline.settings import VaultSettings
+from resources.credentials import StoredCredentials, WorkloadIdentity
+from resources.credentials.vault_session import VaultSession
 
 
-def seconds_left(source: CredentialSource, vault: VaultSettings) -> dict[str, float]:
+def seconds_left(source: CredentialSource) -> dict[str, float]:
     """Credential -> seconds until it expires; those that never do are left out.
 
-    Raises what the source raises, and SystemicError `credentials_refused` when Vault refuses.
+    Raises what the source raises, and SystemicError `vault_sealed`: values that were read before
+    stay in use for a while, which must not look like a Vault that works.
     """
-    left = {}
     expiry = _expiry_of_jwt(source.secret("ledger_token"))
-    if expiry is not None:
-        left["ledger_token"] = expiry - time.time()
-    if vault.address and vault.token:
-        lifetime = _vault_token_seconds(vault)
-        if lifetime:
-            left["vault_token"] = lifetime
-    return left
+    left = {
+        "ledger_token": None if expiry is None else expiry - time.time(),
+    }
+    if isinstance(source, StoredCredentials | WorkloadIdentity):
+        _require_open(source.session)
+        left["vault_token"] = source.session.seconds_left()
+    if isinstance(source, WorkloadIdentity):
+        source.object_store_keys()  # renewed when that is due
+        left["object_store_keys"] = source.keys.seconds_left()
+    return {name: seconds for name, seconds in left.items() if seconds is not None}
+
+
+def _require_open(session: VaultSession) -> None:
+    if session.read("sys/seal-status").get("sealed"):
+        raise SystemicError(
+            "Vault is sealed.", remedy="unseal it; see your Vault runbook.", code="vault_sealed"
+        )
 
 
 def _expiry_of_jwt(token: str) -> float | None:
@@ -36,20 +47,3 @@ def _expiry_of_jwt(token: str) -> float | None:
         return float(claims["exp"])
     except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
         return None
-
-
-def _vault_token_seconds(vault: VaultSettings) -> float:
-    """0 for a token without expiry."""
-    import hvac
-    import requests
-
-    token = vault.token.get_secret_value() if vault.token else None
-    client = hvac.Client(url=vault.address, token=token, timeout=5)
-    try:
-        return float(client.auth.token.lookup_self()["data"]["ttl"])
-    except (hvac.exceptions.VaultError, requests.RequestException) as error:
-        raise SystemicError(
-            f"Vault at {vault.address} did not tell of its token: {type(error).__name__}.",
-            remedy="check that Vault is up, unsealed, and that the token is valid.",
-            code="credentials_refused",
-        ) from error

@@ -103,7 +103,7 @@ def build_collector(settings: Settings) -> PipelineCollector:
         controls=world.recovery_store.controls,
         event_log=read_lag,
         orchestrator=_orchestrator(),
-        credentials=lambda: seconds_left(credentials, settings.vault),
+        credentials=lambda: seconds_left(credentials),
         devices=read_devices,
         probes={"object_store": world.object_store.probe},
         position=lambda figures: _position(figures, topic),

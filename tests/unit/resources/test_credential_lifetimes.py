@@ -5,14 +5,14 @@ import time
 import jwt
 import pytest
 
-from media_pipeline.settings import LedgerSettings, Settings, VaultSettings
+from media_pipeline.settings import LedgerSettings, Settings
 from resources.credential_lifetimes import seconds_left
 from resources.credentials import SettingsCredentials
 
 
 def left(token):
     credentials = SettingsCredentials(Settings(ledger=LedgerSettings(token=token)))
-    return seconds_left(credentials, VaultSettings())
+    return seconds_left(credentials)
 
 
 def token_of(**claims):
