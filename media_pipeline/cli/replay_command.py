@@ -80,6 +80,8 @@ def replay(
             "statuses": status, "since": since, "until": until,
         }  # fmt: skip
         _require_one_source(from_offset, from_time, wanted, snapshot=from_snapshot, stale=stale)
+        if from_snapshot and to:
+            raise typer.BadParameter("--to ends a range of messages; media assets have --until")
         common = {"force": force, "idle_seconds": int(idle_minutes * 60)}
         if from_snapshot:
             request, notes = _snapshot(settings, wanted, common, stale=stale), list[str]()
