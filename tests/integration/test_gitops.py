@@ -92,6 +92,18 @@ def test_a_canary_takes_its_share_and_leaves_the_rest_to_production():
         assert "canary.yaml" not in listed, "a canary is there while a candidate is judged"
 
 
+def test_every_address_that_is_set_may_be_reached():
+    manifests = rendered_from(*values_of("production"))
+    settings = settings_in(manifests)
+    policy = kinds(manifests, "NetworkPolicy")["media-pipeline-dependencies"]["spec"]
+    ports = {one["port"] for rule in policy["egress"] for one in rule["ports"]}
+    for address in (
+        settings.kafka.bootstrap_servers, settings.object_store.endpoint, settings.ledger.url,
+        settings.vault.address, settings.telemetry.otlp_endpoint,
+    ):  # fmt: skip
+        assert int(address.rpartition(":")[2]) in ports, address
+
+
 def test_a_failed_release_goes_back_by_itself():
     spec = flux("production")["spec"]
     assert spec["upgrade"]["remediation"]["strategy"] == "rollback"
