@@ -39,6 +39,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("servers")
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """What one worker runs: a file, or all files that share one Dagster."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class BySharedServers(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            alone = "tests/e2e/" not in file or file.endswith("test_readme.py")
+            return file if alone else "tests/e2e"
+
+    return BySharedServers(config, log)
+
+
 def _weight(tier: str) -> int:
     return _FIRST.index(tier) if tier in _FIRST else len(_FIRST)
 

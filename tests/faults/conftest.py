@@ -5,7 +5,7 @@ import pytest
 from media_pipeline.local_stack.stack import embedded_stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory):
     """Instead of the one that contract tests fill with whatever they need."""
     with embedded_stack(tmp_path_factory.mktemp("faults")) as running:
