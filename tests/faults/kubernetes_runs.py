@@ -18,7 +18,7 @@ LIGHT = {
 }
 
 
-def production_instance(cluster, directory: Path, start_timeout_seconds: int = 10) -> Path:
+def production_instance(cluster, directory: Path, start_timeout_seconds: int = 40) -> Path:
     """The production instance, with the local cluster's address and a quick monitor."""
     instance = yaml.safe_load((ROOT / "dagster_home" / "dagster.k8s.yaml").read_text())
     instance["run_launcher"]["config"] |= {
