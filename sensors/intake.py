@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from media_pipeline.contracts.media_ingested import STAGE, Rejected, parse_media_ingested
-from media_pipeline.domain.identity import share_of
+from media_pipeline.domain.identity import in_share
 from media_pipeline.domain.media_asset import MediaAsset, MessageRecord, Priority
 from media_pipeline.domain.ports import Arrival, MetadataStore, Registration, RejectedMessage
 from media_pipeline.errors import SystemicError
@@ -35,8 +35,7 @@ def of_share(records: Sequence[MessageRecord], share: tuple[int, int]) -> list[M
 
     Before parsing, so that an invalid message has exactly one installation too.
     """
-    first, end = share
-    return [one for one in records if first <= share_of(_name_of(one)) < end]
+    return [one for one in records if in_share(_name_of(one), share)]
 
 
 def _name_of(record: MessageRecord) -> bytes:

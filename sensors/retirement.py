@@ -17,15 +17,11 @@ from media_pipeline.domain.operations import OperationsLedger
 from media_pipeline.partitions import MEDIA_ASSETS
 from media_pipeline.settings import RetirementSettings, Settings
 from sensors.retirement_plan import busy_keys, page_of, removable
+from sensors.runs import UNFINISHED
 
 NAME = "retirement_sensor"
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+#: Also those that are being cancelled: they hold their partitions until they have ended.
+_UNFINISHED = [*UNFINISHED, dg.DagsterRunStatus.CANCELING]
 
 
 def build_retirement_sensor(settings: Settings) -> dg.SensorDefinition:

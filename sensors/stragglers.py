@@ -22,7 +22,7 @@ from media_pipeline.batch_tags import (
     set_run_config,
     set_run_tags,
 )
-from media_pipeline.domain.identity import share_of
+from media_pipeline.domain.identity import in_share
 from media_pipeline.domain.media_asset import Priority
 from media_pipeline.domain.recovery import DependencyProbe, RecoveryStore, Waiting
 from media_pipeline.jobs import EnrichMediaJob
@@ -139,8 +139,7 @@ def evaluate(
         return dg.SkipReason(f"{len(live)} runs are unfinished (limit {room}): none is added.")
     scopes = [f"bucket:{bucket}" for bucket in gate.paused_buckets]
     rows = recovery.waiting(scopes, batch.straggler_grace_seconds, _MAX_ROWS)
-    first, end = batch.share
-    ours = [row for row in rows if first <= share_of(row.asset_id.encode()) < end]
+    ours = [row for row in rows if in_share(row.asset_id.encode(), batch.share)]
     found = stragglers(ours, live, time.time())
     requests: list[dg.RunRequest] = []
     for lane, part in groups(found, batch.assumed_seconds_per_asset, batch):

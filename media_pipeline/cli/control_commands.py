@@ -97,17 +97,15 @@ def scope_from(settings: Settings, workload: str | None, bucket: str | None) -> 
 
 def print_controls(controls: Controls, console: Console) -> None:
     """What keeps the intake from launching, or that nothing does."""
-    scopes = controls.paused_scopes()
-    if not scopes and not controls.breakers:
+    if not controls.pauses() and not controls.breakers:
         console.print("intake: open; no pause, no breaker")
         return
     table = Table(title="intake")
     for column in ("what", "since", "by", "why"):
         table.add_column(column, overflow="fold")
-    for flag in controls.flags:
-        if scope_of(flag.name) in scopes and controls.pause(scope_of(flag.name)):
-            scope = scope_of(flag.name)
-            table.add_row(f"paused: {scope}", _time(flag.at), escape(flag.who), escape(flag.reason))
+    for flag in controls.pauses():
+        what = f"paused: {scope_of(flag.name)}"
+        table.add_row(what, _time(flag.at), escape(flag.who), escape(flag.reason))
     for one in controls.breakers:
         wait = f"; probed in {max(0, round(one.retry_in_seconds))} s" * (one.state == "open")
         table.add_row(

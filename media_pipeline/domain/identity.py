@@ -56,3 +56,9 @@ def batch_digest(keys: list[str] | tuple[str, ...]) -> str:
 def share_of(name: bytes) -> int:
     """0..99, evenly and for ever the same: which installation takes what this names."""
     return int.from_bytes(hashlib.sha256(name).digest()[:8]) % 100
+
+
+def in_share(name: bytes, share: tuple[int, int]) -> bool:
+    """Whether `name` belongs to the shares from the first up to, not including, the second."""
+    first, end = share
+    return first <= share_of(name) < end

@@ -51,7 +51,11 @@ class Controls:
 
     def paused_scopes(self) -> list[str]:
         """Every scope that is paused."""
-        return [scope_of(one.name) for one in self.flags if _is_pause(one.name) and is_on(one)]
+        return [scope_of(one.name) for one in self.pauses()]
+
+    def pauses(self) -> list[Flag]:
+        """The flags of these scopes."""
+        return [one for one in self.flags if _is_pause(one.name) and is_on(one)]
 
 
 def flag_name(scope: str) -> str:
