@@ -247,11 +247,13 @@ class KafkaEventSource(KafkaConnection):
             )
         numbers = sorted(positions) if only else sorted(partitions)
         assigned = [_topic_partition(topic, number) for number in numbers]
-        # A partition that stays assigned keeps its old high watermark: what came since would
-        # look as if it were read.
+        # What was asked for before this poll must not answer it: a partition that stays assigned
+        # keeps its old high watermark, and a fetch on its way brings an old one. Offsets come
+        # after it on the same connection, and fetched data of unassigned partitions is dropped.
         consumer.unsubscribe()
-        consumer.assign(assigned)
         beginnings = consumer.beginning_offsets(assigned)
+        consumer.poll(timeout_ms=0)
+        consumer.assign(assigned)
         start = {}
         for one in assigned:
             beginning = beginnings[one]

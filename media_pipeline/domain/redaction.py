@@ -7,6 +7,8 @@ line of defence: nothing should put a secret into an error in the first place.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 HIDDEN = "[hidden]"
 
@@ -42,3 +44,15 @@ def redact(text: str) -> str:
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text
+
+
+def redact_fields(fields: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Fields of a structured log line: texts redacted; what is secret by its name, hidden."""
+    return {name: _field(name, value) for name, value in fields.items()}
+
+
+def _field(name: Any, value: Any) -> Any:
+    if isinstance(value, str) and (clean := redact(value)) != value:
+        return clean
+    said = f"{name}={value!r}"
+    return value if value is None or redact(said) == said else HIDDEN

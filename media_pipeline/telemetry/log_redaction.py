@@ -7,9 +7,10 @@ leak one has it. Knows secrets by their form (`domain.redaction`); messages and 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
-from media_pipeline.domain.redaction import redact
+from media_pipeline.domain.redaction import redact, redact_fields
 
 _tracebacks = logging.Formatter()
 
@@ -32,10 +33,13 @@ def _redacted(record: logging.LogRecord) -> logging.LogRecord:
         said = record.getMessage()
     except (TypeError, ValueError):
         return record  # arguments that do not fit: logging itself reports the call
-    clean = redact(said)
-    if clean != said:
+    if isinstance(record.msg, Mapping):
+        # Structured loggers send mappings, and their formatters want them back.
+        record.msg = redact_fields(record.msg)
+    elif (clean := redact(said)) != said:
         record.msg, record.args = clean, ()
     if record.exc_info and record.exc_info[0] is not None:
         # Handlers format a traceback once and keep it here: ours is there first.
         record.exc_text = redact(_tracebacks.formatException(record.exc_info))
     return record
+

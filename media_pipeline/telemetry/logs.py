@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from media_pipeline.domain.redaction import redact
+from media_pipeline.domain.redaction import redact_fields
 
 
 def configure_logs(stream: TextIO | None = None) -> None:
@@ -54,4 +54,4 @@ def configure_logs(stream: TextIO | None = None) -> None:
 
 def _redacted(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
     """Fields and tracebacks too; what libraries log is redacted before: see log_redaction."""
-    return {name: redact(one) if isinstance(one, str) else one for name, one in event.items()}
+    return redact_fields(event)

@@ -58,7 +58,8 @@ def test_relay_publishes_until_it_is_told_to_stop(stack, tmp_path):
     admin.close()
     process = subprocess.Popen(
         [*COMMAND, "relay", "--heartbeat-file", str(heartbeat)],
-        env={**os.environ, **stack.environment()}, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, **stack.environment()},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
         wait_until(heartbeat.exists, "the first look at the outbox")

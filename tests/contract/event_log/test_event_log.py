@@ -111,6 +111,19 @@ def test_a_slow_answer_is_not_taken_for_the_end_of_the_topic(log, topic):
     assert len(poll(source, topic, first.positions).records) == 7
 
 
+def test_an_answer_to_an_earlier_question_is_not_taken_for_this_polls(log, topic):
+    source, sink = log
+    positions = poll(source, topic, {}).positions
+    consumer = getattr(source, "_consumer", None)
+    if consumer is None:
+        pytest.skip("the log in memory has no requests on their way")
+    consumer.poll(timeout_ms=0)  # leaves a fetch waiting at the broker
+    sink.publish(events(topic, 1))  # which this one answers
+    sink.publish(events(topic, 6, 1))
+    found = poll(source, topic, positions)
+    assert (len(found.records), found.lag) == (7, 0)
+
+
 def test_tombstones_and_missing_keys_stay_what_they_are(log, topic):
     source, sink = log
     sink.publish([OutgoingEvent("1", topic, None, b"x"), OutgoingEvent("2", topic, b"k", None)])

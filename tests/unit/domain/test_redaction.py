@@ -2,7 +2,7 @@
 
 import pytest
 
-from media_pipeline.domain.redaction import HIDDEN, redact
+from media_pipeline.domain.redaction import HIDDEN, redact, redact_fields
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoibWVkaWFfd3JpdGVyIn0.c2lnbmF0dXJl"
 
@@ -39,3 +39,14 @@ def test_secrets_are_hidden(text):
 )
 def test_the_rest_is_left_alone(text):
     assert redact(text) == text
+
+
+def test_fields_are_hidden_by_what_they_hold_and_by_their_names():
+    fields = {
+        "address": "postgresql://media:hunter2@db/media", "sasl_plain_password": "open-sesame",
+        "token": b"open-sesame", "password": None, "asset_id": "a", "offset": 7,
+    }  # fmt: skip
+    assert redact_fields(fields) == {
+        "address": f"postgresql://{HIDDEN}@db/media", "sasl_plain_password": HIDDEN,
+        "token": HIDDEN, "password": None, "asset_id": "a", "offset": 7,
+    }  # fmt: skip

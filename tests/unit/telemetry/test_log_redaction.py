@@ -55,6 +55,13 @@ def test_a_secret_in_a_traceback(logger):
     assert "failed" in written.getvalue()
 
 
+def test_a_secret_in_the_fields_of_a_structured_message(logger):
+    log, written = logger
+    log.info({"event": "connected", "token": TOKEN, "offset": 7})
+    assert TOKEN not in written.getvalue()
+    assert "'event': 'connected'" in written.getvalue()
+
+
 def test_everything_else_stays_as_it_is(logger):
     log, written = logger
     log.info("%d media assets of run %s, key %s", 3, "r-1", "derived/text/ab12/t.txt")

@@ -7,6 +7,7 @@ import logging
 import pytest
 import structlog
 
+from media_pipeline.telemetry.log_redaction import redact_logs
 from media_pipeline.telemetry.logs import configure_logs
 
 
@@ -74,6 +75,17 @@ def test_no_field_and_no_traceback_carries_a_secret():
         structlog.get_logger("x").exception("failed")
     assert len(lines(stream)) == 3
     assert "hunter2" not in stream.getvalue()
+
+
+def test_lines_stay_whole_where_records_are_redacted_before(monkeypatch):
+    monkeypatch.setattr(logging, "_logRecordFactory", logging.LogRecord)
+    redact_logs()
+    stream = io.StringIO()
+    configure_logs(stream)
+    structlog.get_logger("x").info("connected", address="postgresql://media:hunter2@db/media")
+    (line,) = lines(stream)
+    assert line["event"] == "connected"
+    assert "hunter2" not in line["address"]
 
 
 def test_a_person_reads_words():
