@@ -106,16 +106,22 @@ def export(
     as_csv: Annotated[
         bool, typer.Option("--csv", help="A table for people, without the original bytes.")
     ] = False,
+    as_parquet: Annotated[
+        bool, typer.Option("--parquet", help="A table for analysis, with the original bytes.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:  # fmt: skip
     """Write letters with their original records as JSON Lines, all or nothing.
 
-    `validate` and `replay` take the file back with --from-file. With --csv: a table for a
-    spreadsheet, which nothing takes back.
+    `validate` and `replay` take the file back with --from-file. Nothing takes back the tables:
+    --csv for a spreadsheet, --parquet for pandas and the like.
     """
-    from media_pipeline.cli.dlq_file import write_export  # quick --help
+    from media_pipeline.cli.dlq_file import Form, write_export  # quick --help
     from media_pipeline.cli.dlq_source import open_source
 
+    if as_csv and as_parquet:
+        raise typer.BadParameter("--csv or --parquet, not both")
+    form = Form.CSV if as_csv else Form.PARQUET if as_parquet else Form.LINES
     if file.exists() and not force:
         raise PermanentError(
             f"{file} exists.", remedy="choose another name, or --force.", code="file_exists"
@@ -124,7 +130,7 @@ def export(
     opened = open_source(source.value)
     if wanted.ids is not None:
         opened.require_known(wanted.ids)
-    count = write_export(file, opened.source, wanted, as_csv=as_csv)
+    count = write_export(file, opened.source, wanted, form)
     print(f"{count} dead letters in {file}")
     opened.tell_foreign()
 

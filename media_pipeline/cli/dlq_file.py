@@ -6,7 +6,9 @@ import os
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
+from typing import IO
 
 from media_pipeline.cli.dlq_source import LetterSource
 from media_pipeline.dead_letters.export_lines import (
@@ -16,26 +18,46 @@ from media_pipeline.dead_letters.export_lines import (
     head_line,
     letter_line,
 )
+from media_pipeline.dead_letters.export_table import write_table
 from media_pipeline.dead_letters.grouping import error_fingerprint
 from media_pipeline.domain.dead_letters import LetterFilter
 
 
-def write_export(file: Path, source: LetterSource, wanted: LetterFilter, *, as_csv: bool) -> int:
+class Form(StrEnum):
+    """What an export file is: lines that go back, or a table for people or for analysis."""
+
+    LINES = "lines"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+def write_export(
+    file: Path, source: LetterSource, wanted: LetterFilter, form: Form = Form.LINES
+) -> int:
     """Write the letters and answer their number; on any error the old file stays as it was."""
     handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # mode 0600
-    count = 0
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as written:
-            for line in _csv(source, wanted) if as_csv else _json_lines(source, wanted):
-                written.write(line)
-                count += 1
+        with os.fdopen(handle, "wb") as written:
+            if form is Form.PARQUET:
+                count = write_table(written, source.letters(wanted, records=True))
+            else:
+                count = _write_lines(written, source, wanted, form)
             written.flush()
             os.fsync(written.fileno())
         Path(name).replace(file)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    return count - (1 if as_csv else 2)
+    return count
+
+
+def _write_lines(written: IO[bytes], source: LetterSource, wanted: LetterFilter, form: Form) -> int:
+    lines, around = (_csv, 1) if form is Form.CSV else (_json_lines, 2)
+    count = 0
+    for line in lines(source, wanted):
+        written.write(line.encode())
+        count += 1
+    return count - around
 
 
 def _json_lines(source: LetterSource, wanted: LetterFilter) -> Iterator[str]:

@@ -33,8 +33,9 @@ from media_pipeline.cli.dlq_options import (
     operator,
 )
 from media_pipeline.cli.dlq_shown import printable
-from media_pipeline.dead_letters.replay_plan import REMEDIES, ReplayRules, chosen, paused
+from media_pipeline.dead_letters.replay_plan import REMEDIES, ReplayRules, chosen
 from media_pipeline.domain.dead_letters import UNSETTLED, LetterAction
+from media_pipeline.domain.recovery import means_pause
 from media_pipeline.errors import MediaPipelineError, SystemicError
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class ReplayJob:
         for reason, number in plan.left.most_common():
             print(f"left: {number} {reason}. {REMEDIES.get(reason, '')}".rstrip())
         pause = self.opened.ledger.pause() if self.opened.ledger else None
-        if pause is not None and paused(pause.value):
+        if pause is not None and means_pause(pause.value):
             print(
                 f"The intake is paused since {pause.at} by {pause.who} ({pause.reason}):"
                 " messages will wait in the topic until it is resumed."

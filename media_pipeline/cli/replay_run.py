@@ -17,7 +17,7 @@ from media_pipeline.cli.dagster_api import DagsterApi
 from media_pipeline.cli.dlq_sender import ReplayLease, Stop, stop_on_interrupt
 from media_pipeline.cli.replay_launcher import DagsterLauncher
 from media_pipeline.cli.world import World
-from media_pipeline.dead_letters.replay_plan import paused
+from media_pipeline.domain.recovery import means_pause
 from media_pipeline.domain.replays import Replay, Source, candidate_filter
 from media_pipeline.errors import MediaPipelineError, PermanentError
 from media_pipeline.replays.engine import Engine
@@ -139,7 +139,7 @@ def print_plan(plan: Plan, estimated: Mapping[str, float] | None, notes: Sequenc
 def pause_note(world: World) -> list[str]:
     """That the intake is paused, if it is: backfills run all the same."""
     pause = world.dead_letter_store.pause()
-    if pause is None or not paused(pause.value):
+    if pause is None or not means_pause(pause.value):
         return []
     said = (
         f"The intake is paused since {pause.at} by {pause.who} ({pause.reason}). A replay runs all"

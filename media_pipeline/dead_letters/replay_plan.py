@@ -78,14 +78,3 @@ def replay_event(
             (REPLAY_COUNT, str(letter.replay_count + 1).encode()),
         ),
     )
-
-
-def paused(value: object) -> bool:
-    """Whether the value of the pause flag means that the intake stands still.
-
-    Read with tolerance: the flag may be a plain boolean or a document that says so.
-    """
-    if isinstance(value, dict):
-        said = [value[name] for name in ("paused", "active", "on", "state") if name in value]
-        return any(map(paused, said))
-    return value is True or (isinstance(value, str) and value.lower() in ("paused", "on", "true"))

@@ -47,7 +47,9 @@ class Controls:
     def pause(self, scope: str = PAUSE_ALL) -> Flag | None:
         """The flag that pauses `all`, `workload:<kind>` or `bucket:<name>`, if it is set."""
         wanted = flag_name(scope)
-        return next((one for one in self.flags if one.name == wanted and is_on(one)), None)
+        return next(
+            (one for one in self.flags if one.name == wanted and means_pause(one.value)), None
+        )
 
     def paused_scopes(self) -> list[str]:
         """Every scope that is paused."""
@@ -55,7 +57,7 @@ class Controls:
 
     def pauses(self) -> list[Flag]:
         """The flags of these scopes."""
-        return [one for one in self.flags if _is_pause(one.name) and is_on(one)]
+        return [one for one in self.flags if _is_pause(one.name) and means_pause(one.value)]
 
 
 def flag_name(scope: str) -> str:
@@ -72,11 +74,12 @@ def _is_pause(name: str) -> bool:
     return name == "pause" or name.startswith("pause:")
 
 
-def is_on(flag: Flag) -> bool:
-    """Whether a pause flag pauses; anything but its own form does, to be on the safe side."""
-    if isinstance(flag.value, Mapping):
-        return bool(flag.value.get("paused", True))
-    return bool(flag.value)
+def means_pause(value: object) -> bool:
+    """Whether a pause flag of this value pauses; anything but its own form does, to be on the
+    safe side."""
+    if isinstance(value, Mapping):
+        return bool(value.get("paused", True))
+    return bool(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,4 +42,3 @@ def _redacted(record: logging.LogRecord) -> logging.LogRecord:
         # Handlers format a traceback once and keep it here: ours is there first.
         record.exc_text = redact(_tracebacks.formatException(record.exc_info))
     return record
-

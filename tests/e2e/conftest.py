@@ -5,12 +5,17 @@ and assert about these alone. Both end with the last of these tests: an idle Dag
 a quarter of a CPU.
 """
 
+from pathlib import Path
+
 import pytest
+from typer.testing import CliRunner
 
 from media_pipeline.cli.dagster_process import running_dagster
+from media_pipeline.cli.main import app
 from media_pipeline.cli.producer import announce, upload
 from media_pipeline.cli.world import World
 from media_pipeline.domain.ports import OutgoingEvent
+from media_pipeline.errors import MediaPipelineError
 from media_pipeline.local_stack.ports import free_port
 from media_pipeline.local_stack.sample_media import generate
 from media_pipeline.local_stack.stack import embedded_stack
@@ -36,8 +41,25 @@ def world(stack):
 
 @pytest.fixture(scope="package")
 def dagster(stack, world):
-    with running_dagster(stack, free_port(), ready_seconds=240) as api:
+    quick = {"PYTHONPATH": str(Path(__file__).parent / "quick_daemon")}
+    with running_dagster(stack, free_port(), variables=quick, ready_seconds=240) as api:
         yield api
+
+
+@pytest.fixture
+def run(stack, dagster, monkeypatch):
+    """`media-pipeline ...`: (exit code, standard output)."""
+    for name, value in stack.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MEDIA_PIPELINE_DAGSTER_URL", dagster.url)
+
+    def invoke(*arguments: str):
+        done = CliRunner().invoke(app, arguments)
+        if isinstance(done.exception, MediaPipelineError):
+            raise done.exception
+        return done.exit_code, done.stdout
+
+    return invoke
 
 
 @pytest.fixture(scope="package")

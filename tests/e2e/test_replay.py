@@ -4,13 +4,18 @@ import json
 import uuid
 
 import pytest
-from typer.testing import CliRunner
 
 from media_pipeline.cli.dagster_api import DagsterApi
-from media_pipeline.cli.main import app
 from media_pipeline.domain.ports import OutgoingEvent
-from media_pipeline.errors import MediaPipelineError, PermanentError, SystemicError
-from tests.e2e.pipeline import lose, message, outcomes, partition_statuses
+from media_pipeline.errors import PermanentError, SystemicError
+from tests.e2e.pipeline import (
+    events_of,
+    lose,
+    message,
+    outcomes,
+    partition_statuses,
+    wait_until,
+)  # fmt: skip
 
 pytestmark = pytest.mark.timeout(420)
 
@@ -28,22 +33,6 @@ def starts(world, dagster, samples):
     found = lose(world, dagster, [*(message(name) for name in NAMES), invalid])
     assert outcomes(world, NAMES) == {}
     return [f"{number}:{offset}" for number, offset in found.items()]
-
-
-@pytest.fixture
-def run(stack, dagster, monkeypatch):
-    """`media-pipeline ...`: (exit code, standard output)."""
-    for name, value in stack.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("MEDIA_PIPELINE_DAGSTER_URL", dagster.url)
-
-    def invoke(*arguments: str):
-        done = CliRunner().invoke(app, arguments)
-        if isinstance(done.exception, MediaPipelineError):
-            raise done.exception
-        return done.exit_code, done.stdout
-
-    return invoke
 
 
 def from_offsets(starts):
@@ -95,6 +84,23 @@ def test_lost_events_are_got_back_once_and_a_forced_replay_is_identical(
     assert (code, "1 media assets to run" in output) == (0, True)
     code, output = run("replay", "--from-snapshot", "--asset", NAMES[0], "--kind-missing", "text")
     assert (code, "nothing was found" in output) == (0, True)
+
+
+def test_a_forced_replay_is_identical_and_tells_nobody_twice(world, starts, run):
+    objects = set(world.object_store.list_keys("derived/"))
+    rows = {one: world.metadata_store.derivatives([one]) for one in NAMES}
+    code, output = run(
+        "replay", *from_offsets(starts), "--force", "--yes", "--wait", "--json"
+    )  # fmt: skip
+    assert (code, json.loads(output)["proof"]["identical"]) == (0, 6), output
+    assert json.loads(output)["proof"]["duplicates"] == 0
+    assert set(world.object_store.list_keys("derived/")) == objects
+    for one in NAMES:
+        again = {row.kind: row.artifacts for row in world.metadata_store.derivatives([one])}
+        assert again == {row.kind: row.artifacts for row in rows[one]}
+    wait_until(lambda: not world.metadata_store.counts().unpublished, "the outbox")
+    for name in NAMES:
+        assert len(events_of(world, world.settings.kafka.enriched_topic, name)) == 1, "told once"
 
 
 def test_bad_input_is_named_and_changes_nothing(world, starts, run):

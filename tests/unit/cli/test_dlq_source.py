@@ -1,9 +1,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pandas as pd
 import pytest
 
-from media_pipeline.cli.dlq_file import write_export
+from media_pipeline.cli.dlq_file import Form, write_export
 from media_pipeline.cli.dlq_source import (
     FileSource,
     LedgerSource,
@@ -164,13 +165,16 @@ def test_a_topic_that_cannot_be_read_to_its_end_is_no_empty_topic():
 def test_an_export_is_written_whole_and_read_back(worlds, tmp_path):
     wanted = {bury(worlds.ledger, f"a-{number}") for number in range(120)}
     file = tmp_path / "out.jsonl"
-    assert write_export(file, worlds.from_ledger(), ALL, as_csv=False) == 120
+    assert write_export(file, worlds.from_ledger(), ALL) == 120
     letters = list(FileSource(file).letters(ALL, records=True))
     assert ids(letters) == wanted
     assert letters == list(worlds.from_ledger().letters(ALL, records=True))
-    assert write_export(tmp_path / "out.csv", worlds.from_ledger(), ALL, as_csv=True) == 120
+    assert write_export(tmp_path / "out.csv", worlds.from_ledger(), ALL, Form.CSV) == 120
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 121
-    assert {one.name for one in tmp_path.iterdir()} == {"out.jsonl", "out.csv"}
+    assert write_export(tmp_path / "out.parquet", worlds.from_ledger(), ALL, Form.PARQUET) == 120
+    table = pd.read_parquet(tmp_path / "out.parquet").set_index("dlq_id")
+    assert {one.dlq_id: one.record.value for one in letters} == dict(table["value"])
+    assert {one.name for one in tmp_path.iterdir()} == {"out.jsonl", "out.csv", "out.parquet"}
 
 
 def test_an_export_that_fails_leaves_the_old_file(worlds, tmp_path):
@@ -184,7 +188,7 @@ def test_an_export_that_fails_leaves_the_old_file(worlds, tmp_path):
             raise TransientError("the ledger went away", remedy="wait")
 
     with pytest.raises(TransientError):
-        write_export(file, Broken(worlds.store, "test"), ALL, as_csv=False)
+        write_export(file, Broken(worlds.store, "test"), ALL)
     assert [one.name for one in tmp_path.iterdir()] == ["out.jsonl"]
     assert file.read_text() == "old"
 
@@ -193,7 +197,7 @@ def test_a_broken_file_hands_out_nothing(worlds, tmp_path):
     for number in range(3):
         bury(worlds.ledger, f"a-{number}")
     file = tmp_path / "out.jsonl"
-    write_export(file, worlds.from_ledger(), ALL, as_csv=False)
+    write_export(file, worlds.from_ledger(), ALL)
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(PermanentError, match=r"export_refused.*line 3"):
@@ -203,7 +207,7 @@ def test_a_broken_file_hands_out_nothing(worlds, tmp_path):
 def test_a_file_beside_the_ledger_has_todays_states(worlds, tmp_path):
     done, still_open = bury(worlds.ledger, "a"), bury(worlds.ledger, "b")
     file = tmp_path / "out.jsonl"
-    write_export(file, worlds.from_ledger(), ALL, as_csv=False)
+    write_export(file, worlds.from_ledger(), ALL)
     run(worlds.ledger, "a")
     source = ReconciledSource(FileSource(file), worlds.store)
     states = {one.dlq_id: one.state for one in source.letters(ALL, records=False)}
@@ -215,7 +219,7 @@ def test_a_file_beside_the_ledger_has_todays_states(worlds, tmp_path):
 def test_a_file_of_another_ledger_is_refused(worlds, tmp_path):
     bury(worlds.ledger, "a")
     file = tmp_path / "out.jsonl"
-    write_export(file, worlds.from_ledger(), ALL, as_csv=False)
+    write_export(file, worlds.from_ledger(), ALL)
     stranger = Worlds()
     with pytest.raises(PermanentError, match=r"unknown_letters.*not in the ledger"):
         list(ReconciledSource(FileSource(file), stranger.store).letters(ALL, records=False))

@@ -7,7 +7,6 @@ from media_pipeline.dead_letters.replay_plan import (
     REPLAY_GUARD,
     ReplayRules,
     chosen,
-    paused,
     reason_to_leave,
     replay_event,
 )
@@ -58,16 +57,3 @@ def test_the_message_is_the_original_one_and_says_which_replay_it_is():
         ("traceparent", b"00-1"), ("h", b"\xff"), ("h", b"2"), ("replay.id", b"replay-9"),
         ("replay.count", b"2"),
     )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (True, True), (False, False), ("paused", True), ("resumed", False), (None, False),
-        (1, False),
-        ({"paused": True}, True), ({"paused": False}, False), ({"state": "paused"}, True),
-        ({}, False), ({"active": "on"}, True), ([], False),
-    ],
-)  # fmt: skip
-def test_the_pause_flag_is_read_with_tolerance(value, expected):
-    assert paused(value) is expected
