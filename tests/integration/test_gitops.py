@@ -5,12 +5,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import kubernetes_validate
 import pytest
 import yaml
 
 from tests.integration.chart import CHART, ROOT, kinds, pod_specs, rendered_from, settings_in
-from tests.integration.test_manifests import KUBERNETES, OPERATORS
+from tests.integration.manifest_schemas import require_valid
 
 GITOPS = ROOT / "deploy" / "gitops"
 ENVIRONMENTS = ("production", "canary")
@@ -51,8 +50,7 @@ def test_both_tools_install_the_same(environment):
 def test_what_is_installed_is_valid_and_keeps_to_the_rules(environment):
     _, manifests = environment
     for one in manifests:
-        if one["kind"] not in OPERATORS:
-            kubernetes_validate.validate(one, KUBERNETES, strict=True)
+        require_valid(one)
     for name, spec in pod_specs(manifests).items():
         for container in spec["containers"]:
             assert re.fullmatch(r".+@sha256:[0-9a-f]{64}", container["image"]), name
@@ -110,6 +108,22 @@ def test_a_failed_release_goes_back_by_itself():
     assert argo("production")["spec"]["syncPolicy"]["automated"] == {
         "prune": True, "selfHeal": True,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_helm_waits_for_a_hook_until_its_own_deadline(name):
+    """Its default is five minutes: a longer migration would be rolled back in its midst."""
+    jobs = kinds(rendered_from(*values_of("production")), "Job")
+    assert set(jobs) == {"media-pipeline-migrations", "media-pipeline-verify"}
+    deadlines = [one["spec"]["activeDeadlineSeconds"] for one in jobs.values()]
+    timeout = minutes(flux(name)["spec"]["timeout"])
+    assert max(deadlines) < timeout * 60
+    assert minutes(flux("sync")["spec"]["timeout"]) * 60 > sum(deadlines) + timeout * 60
+
+
+def minutes(duration: str) -> int:
+    assert duration.endswith("m")
+    return int(duration.removesuffix("m"))
 
 
 @pytest.mark.parametrize("folder", ["argocd", "flux"])

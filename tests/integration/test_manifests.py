@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 
 import helm_python as helm
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -26,11 +25,9 @@ from tests.integration.chart import (
     secret_fields,
     settings_in,
 )
+from tests.integration.manifest_schemas import is_custom, require_valid
 
-KUBERNETES = "1.30"
 VALUES = ("values.yaml", "values-small.yaml", "values-gpu.yaml", "values-kind.yaml")
-#: Kinds of operators: no schema of theirs is at hand, so their fields are asserted one by one.
-OPERATORS = ("ServiceMonitor", "ScaledObject")
 PROXY_DIGEST = "sha256:" + "cd" * 32
 #: Everything that is off by default.
 EVERYTHING = {
@@ -68,8 +65,7 @@ def manifests(request):
 
 def test_every_manifest_is_valid_for_kubernetes(manifests):
     for one in manifests:
-        if one["kind"] not in OPERATORS:
-            kubernetes_validate.validate(one, KUBERNETES, strict=True)
+        require_valid(one)
 
 
 def test_containers_keep_to_the_rules(manifests):
@@ -385,7 +381,7 @@ def test_webservers_alone_are_scaled_by_keda():
     (trigger,) = scaled["spec"]["triggers"]
     containers = deployments["media-pipeline-webserver"]["spec"]["template"]["spec"]["containers"]
     assert trigger["metadata"]["containerName"] in {one["name"] for one in containers}
-    assert not {one["kind"] for one in chart_of("values.yaml", False)} & set(OPERATORS)
+    assert not [one["kind"] for one in chart_of("values.yaml", False) if is_custom(one)]
 
 
 def test_everything_is_denied_that_is_not_allowed():
