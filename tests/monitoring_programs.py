@@ -17,8 +17,24 @@ PACKAGES = {
 
 def program(name: str) -> str:
     """Path of the program; the test is skipped where it is not to be had."""
-    if found := shutil.which(name):
-        return found
+    try:
+        return _path(name)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        package = PACKAGES[name]
+        pytest.skip(f"no {package} here ({error}): apt-get install {package}")
+
+
+def found(name: str) -> str | None:
+    """Path of the program, None where it is not to be had."""
+    try:
+        return _path(name)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+
+
+def _path(name: str) -> str:
+    if installed := shutil.which(name):
+        return installed
     path = PLACE / "usr" / "bin" / name
     PLACE.mkdir(parents=True, exist_ok=True)
     with (PLACE / "lock").open("w") as lock:
@@ -29,13 +45,10 @@ def program(name: str) -> str:
 
 
 def _unpack(package: str) -> None:
-    try:
-        subprocess.run(
-            ["apt-get", "download", "--quiet", package],
-            cwd=PLACE, check=True, capture_output=True, timeout=120,
-        )  # fmt: skip
-        (file,) = PLACE.glob(f"{package}_*.deb")
-        subprocess.run(["dpkg-deb", "-x", file, PLACE], check=True, capture_output=True)
-        file.unlink()
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        pytest.skip(f"no {package} here ({error}): apt-get install {package}")
+    subprocess.run(
+        ["apt-get", "download", "--quiet", package],
+        cwd=PLACE, check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    (file,) = PLACE.glob(f"{package}_*.deb")
+    subprocess.run(["dpkg-deb", "-x", file, PLACE], check=True, capture_output=True)
+    file.unlink()

@@ -1,12 +1,15 @@
 """A real Prometheus over a real exporter, and its answers drawn."""
 
 import json
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from xml.sax.saxutils import escape
 
 import requests
 
+from media_pipeline.cli.dagster_process import dagster_environment
 from media_pipeline.local_stack.ports import free_port
 from media_pipeline.local_stack.process import ServerProcess
 from tests.monitoring_programs import program
@@ -41,20 +44,46 @@ class Prometheus:
         found = self._data("query", query=expr)["result"]
         return float(found[0]["value"][1]) if found else None
 
+    def table(self, expr: str, *labels: str) -> dict[tuple[str, ...], int]:
+        """{values of these labels: value} of an instant query, without zeros."""
+        return {
+            tuple(one["metric"][name] for name in labels): int(float(one["value"][1]))
+            for one in self._data("query", query=expr)["result"]
+            if float(one["value"][1])
+        }
+
     def rules(self) -> list[dict]:
         groups = self._data("rules")["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
 
 @contextmanager
-def running_prometheus(folder, exporter_address: str, rules_file):
+def running_exporter(stack):
+    """Yields (process, address of /metrics)."""
+    command = [sys.executable, "-W", "ignore", "-m", "media_pipeline.cli.main", "exporter"]
+    process = subprocess.Popen(
+        [*command, "--port", "0"],
+        env={"PATH": "/usr/bin:/bin", **dagster_environment(stack)},
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        address = process.stdout.readline().strip()
+        assert address, "the exporter ended at its start"
+        yield process, address
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def running_prometheus(folder, exporter_address: str, rules_file=None):
     """Scrapes the exporter each second, evaluates the rules each second."""
     target = exporter_address.removeprefix("http://").removesuffix("/metrics")
     config = {
         "global": {
             "scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s",
         },
-        "rule_files": [str(rules_file)],
+        "rule_files": [str(rules_file)] if rules_file else [],
         "scrape_configs": [
             {"job_name": "media-pipeline", "static_configs": [{"targets": [target]}]}
         ],

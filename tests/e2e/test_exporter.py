@@ -2,43 +2,26 @@
 
 import math
 import re
-import subprocess
-import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
-from media_pipeline.cli.dagster_process import dagster_environment
 from media_pipeline.cli.producer import announce, upload
 from media_pipeline.domain.outcome import Code
 from media_pipeline.local_stack.sample_media import generate
 from media_pipeline.telemetry.dashboard import ROWS
 from tests.e2e.pipeline import ended, wait_until
-from tests.e2e.prometheus_server import legend, picture, running_prometheus
+from tests.e2e.prometheus_server import (
+    legend,
+    picture,
+    running_exporter,
+    running_prometheus,
+)
 
 RULES = Path(__file__).parents[2] / "deploy/monitoring/prometheus/media-processing.rules.yml"
 
 pytestmark = pytest.mark.timeout(400)  # alone, it waits for the stack's first forty media assets
-
-
-@contextmanager
-def running_exporter(stack):
-    """Yields (process, address of /metrics)."""
-    command = [sys.executable, "-W", "ignore", "-m", "media_pipeline.cli.main", "exporter"]
-    process = subprocess.Popen(
-        [*command, "--port", "0"],
-        env={"PATH": "/usr/bin:/bin", **dagster_environment(stack)},
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        address = process.stdout.readline().strip()
-        assert address, "the exporter ended at its start"
-        yield process, address
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,70 @@
+"""What a Prometheus saw, against what the checker counts in the rows."""
+
+from collections import Counter
+from contextlib import contextmanager
+
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from media_pipeline.domain.outcome import Code
+from tests.e2e.prometheus_server import running_exporter, running_prometheus
+from tests.faults.checker import Facts
+from tests.monitoring_programs import found
+
+
+@contextmanager
+def scraped(stack, folder):
+    """A Prometheus that scrapes the exporter each second while servers die, or the exporter
+    itself where there is no Prometheus: both answer `table(metric, *labels)`."""
+    with running_exporter(stack) as (_, address):
+        if found("prometheus") is None:
+            yield Exporter(address)
+            return
+        with running_prometheus(folder, address) as prometheus:
+            yield prometheus
+
+
+class Exporter:
+    """Its own answer, instead of what a Prometheus remembers of it."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def table(self, metric: str, *labels: str) -> dict[tuple[str, ...], int]:
+        answer = requests.get(self.address, timeout=60)
+        return {
+            tuple(sample.labels[name] for name in labels): int(sample.value)
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+            if sample.name == metric and sample.value
+        }
+
+
+def totals(source) -> dict[str, dict]:
+    """The counters that operators look at, as they stand now."""
+    return {
+        "status": source.table("media_assets", "status"),
+        "outcome": source.table("processor_events_processed_total", "processor", "outcome"),
+        "duration": source.table("processor_duration_seconds_count", "processor"),
+        "failed": source.table("processor_events_failed_total", "processor", "code"),
+        "dead letters": source.table("media_dead_letters_open", "stage", "code"),
+    }
+
+
+def counted(facts: Facts) -> dict[str, dict]:
+    """The same out of the rows: each media asset and each derivative counts once."""
+
+    def each(values) -> dict[tuple[str, ...], int]:
+        return dict(Counter(values))
+
+    return {
+        "status": each((row["status"],) for row in facts.versions),
+        "outcome": each((row["kind"], row["outcome"]) for row in facts.derivatives),
+        "duration": each((row["kind"],) for row in facts.derivatives),
+        "failed": each(
+            (row["kind"], row["outcome"])
+            for row in facts.derivatives
+            if not Code(row["outcome"]).handled
+        ),
+        "dead letters": each((row["stage"], row["code"]) for row in facts.letters),
+    }
