@@ -15,12 +15,12 @@ For rows of your own behind PostgREST, without this pipeline's ledger, see
 # No postponed annotations: Dagster reads ResourceDependency from the real ones.
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
 from media_pipeline import __version__
-from media_pipeline.domain.identity import data_version, enriched_event_id
+from media_pipeline.domain.identity import enriched_event_id
 from media_pipeline.domain.outcome import Derivatives
 from media_pipeline.domain.ports import AssetResult, MetadataStore
 from media_pipeline.domain.results import Results
@@ -28,6 +28,7 @@ from media_pipeline.run_retries import systemic_errors_stop_retries
 from media_pipeline.telemetry import spans
 from media_pipeline.telemetry.phases import phase
 from resources.batch import BatchResource
+from resources.io_managers.input_versions import input_tags
 from resources.io_managers.partition_events import Stored, materializations, plan_failed
 
 
@@ -58,7 +59,7 @@ class MetadataIOManager(dg.ConfigurableIOManager):
                 refused[:20],
             )
         enriched = {
-            result.asset_id: _describe(result)
+            result.asset_id: _describe(result, input_tags(context, result.asset_id))
             for result in obj
             if result.asset_id in accepted and result.verdict.status in ("complete", "partial")
         }
@@ -94,7 +95,7 @@ def _note_attempts(results: Results, began: float) -> None:
         )  # fmt: skip
 
 
-def _describe(result: AssetResult) -> Stored:
+def _describe(result: AssetResult, tags: Mapping[str, str]) -> Stored:
     """What Dagster keeps of one enriched media asset."""
     text = dg.MetadataValue.text
     metadata: dict[str, dg.MetadataValue] = {
@@ -113,10 +114,5 @@ def _describe(result: AssetResult) -> Stored:
         metadata=metadata,
         data_version=enriched_event_id(result.asset_id, result.content_version, fingerprints),
         code_version=__version__,
-        tags={
-            f"dagster/input_data_version/{row.kind}": data_version(
-                row.input_digest, row.fingerprint
-            )
-            for row in result.derivatives
-        },
+        tags=tags,
     )

@@ -30,7 +30,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import dagster as dg
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
 from media_pipeline.domain.identity import data_version, derived_object_key
 from media_pipeline.domain.outcome import (
@@ -49,12 +49,12 @@ from media_pipeline.run_retries import systemic_errors_stop_retries
 from media_pipeline.telemetry import spans
 from media_pipeline.telemetry.phases import phase
 from resources.batch import BatchResource
+from resources.io_managers.input_versions import input_tags, newest_events, note_input
 from resources.io_managers.manifest import derivative_from_json, derivative_to_json
 from resources.io_managers.materialization_metadata import batch_metadata, key_metadata
 from resources.io_managers.partition_events import Stored, materializations, plan_failed
 
 MANIFEST = "manifest"
-_INPUT_VERSION = "dagster/input_data_version"
 
 
 class ObjectStoreIOManager(dg.ConfigurableIOManager):
@@ -63,8 +63,6 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
     object_store: dg.ResourceDependency[ObjectStore]
     batch: dg.ResourceDependency[BatchResource]
     transfer_threads: int = Field(default=8, description="Parallel uploads of one step.")
-    #: (run, step) -> upstream Dagster asset -> key -> data version that the step has loaded.
-    _loaded: dict[tuple[str, str], dict[str, dict[str, str]]] = PrivateAttr(default_factory=dict)
 
     def handle_output(  # type: ignore[override]  # Dagster takes generators, its types do not
         self, context: dg.OutputContext, obj: Outcomes | Mapping[str, bytes]
@@ -74,13 +72,13 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
         stored, handled = Derivatives(), {}
         upload_seconds = 0.0
         manifest = _manifest_key(context.asset_key, context.run_id)
-        inputs = self._loaded.pop((context.run_id, context.step_context.step.key), {})
         with systemic_errors_stop_retries(context.step_context.instance, context.run_id):
             for outcome, row, seconds in self._upload(_as_outcomes(context, obj)):
                 stored[row.asset_id] = row
                 upload_seconds += seconds
                 if row.code.handled:
-                    handled[row.asset_id] = self._describe(row, outcome.result.preview, inputs)
+                    tags = input_tags(context, row.asset_id)
+                    handled[row.asset_id] = self._describe(row, outcome.result.preview, tags)
             self.object_store.put(manifest, _pack(stored), "application/gzip")
         if self.batch.is_set_run:
             plan_failed(context, [key for key in stored if key not in handled])
@@ -101,12 +99,13 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
         run_id = context.step_context.run_id
         try:
             rows = _unpack(self.object_store.get(_manifest_key(asset_key, run_id)))
+            events = newest_events(context, set(rows))
         except PermanentError:
-            rows = self._from_history(context, asset_key)
-        step = (run_id, context.step_context.step.key)
-        self._loaded.setdefault(step, {})[asset_key.to_user_string()] = {
+            rows, events = self._from_history(context, asset_key)
+        versions = {
             key: data_version(row.input_digest, row.fingerprint) for key, row in rows.items()
         }
+        note_input(context, versions, events)
         if context.dagster_type.typing_type is not Derivatives:
             return {
                 key: self.object_store.get(row.artifacts[0].object_key)
@@ -115,22 +114,13 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
             }
         return rows
 
-    def _describe(
-        self, row: Derivative, preview: bytes | None, inputs: Mapping[str, Mapping[str, str]]
-    ) -> Stored:
-        """What Dagster keeps of one key; equal bytes and equal fingerprint: equal version.
-
-        `inputs`: what it was made from, so that Dagster tells a changed upstream from the same.
-        """
+    def _describe(self, row: Derivative, preview: bytes | None, tags: Mapping[str, str]) -> Stored:
+        """What Dagster keeps of one key; equal bytes and equal fingerprint: equal version."""
         return Stored(
             metadata=key_metadata(row, preview, self.object_store.link),
             data_version=data_version(row.input_digest, row.fingerprint),
             code_version=row.fingerprint,
-            tags={
-                f"{_INPUT_VERSION}/{upstream}": versions[row.asset_id]
-                for upstream, versions in inputs.items()
-                if row.asset_id in versions
-            },
+            tags=tags,
         )
 
     def _upload(self, outcomes: Iterable[Outcome]) -> Iterator[tuple[Outcome, Derivative, float]]:
@@ -179,21 +169,25 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
         )
         return derivative, time.monotonic() - started
 
-    def _from_history(self, context: dg.InputContext, asset_key: dg.AssetKey) -> Derivatives:
+    def _from_history(
+        self, context: dg.InputContext, asset_key: dg.AssetKey
+    ) -> tuple[Derivatives, dict[str, int]]:
+        """Rows, and by key the id of the materialization that each was read from."""
         wanted = set(self.batch.partition_keys or context.asset_partition_keys)
-        found = Derivatives()
-        for manifest, keys in self._latest_manifests(context.instance, asset_key, wanted).items():
+        found, events = Derivatives(), {}
+        for manifest, ids in self._latest_manifests(context.instance, asset_key, wanted).items():
             rows = _unpack(self.object_store.get(manifest))
-            found.update({key: rows[key] for key in keys if key in rows})
-        return found
+            found.update({key: rows[key] for key in ids if key in rows})
+            events.update(ids)
+        return found, events
 
     @staticmethod
     def _latest_manifests(
         instance: dg.DagsterInstance, asset_key: dg.AssetKey, wanted: set[str]
-    ) -> dict[str, list[str]]:
-        """Manifest -> keys, from the newest materialization of each wanted key."""
+    ) -> dict[str, dict[str, int]]:
+        """Manifest -> key -> event id, from the newest materialization of each wanted key."""
         missing, cursor = set(wanted), None
-        manifests: dict[str, list[str]] = {}
+        manifests: dict[str, dict[str, int]] = {}
         while missing:
             page = instance.fetch_materializations(
                 dg.AssetRecordsFilter(asset_key=asset_key, asset_partitions=sorted(missing)),
@@ -207,7 +201,7 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
                 missing.discard(event.partition)
                 value = event.metadata.get(MANIFEST)
                 if value is not None and isinstance(value.value, str):
-                    manifests.setdefault(value.value, []).append(event.partition)
+                    manifests.setdefault(value.value, {})[event.partition] = record.storage_id
             if not page.has_more:
                 break
             cursor = page.cursor

@@ -6,7 +6,7 @@ outside the run's own range. There is no public way around it while an IO manage
 (`output_required=False` with `log_event` bypasses IO managers altogether). So the events are
 made here: `materializations` yields them one by one with metadata and data version of their
 own, and hides the output's asset key so that Dagster adds none. Dagster's internals are
-touched in this module and nowhere else; the version is pinned, and
+touched in this module and in `input_versions`; the version is pinned, and
 tests/unit/resources/io_managers/ fails when a release changes them.
 """
 
