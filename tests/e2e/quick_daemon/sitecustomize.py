@@ -1,4 +1,4 @@
-"""On PYTHONPATH of the tests' Dagster: its daemon looks after backfills every two seconds.
+"""On PYTHONPATH of the tests' Dagster: its daemon looks after backfills every five seconds.
 
 Dagster has no setting for the thirty seconds; waiting for them would be half of these tests.
 """
@@ -8,4 +8,4 @@ import sys
 if "dagster._daemon" in sys.orig_argv:
     from dagster._daemon import controller
 
-    controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 2
+    controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 5
