@@ -84,9 +84,9 @@ _THROUGHPUT = Row("Throughput", (
 ))  # fmt: skip
 _ERRORS = Row("Errors", (
     Panel(
-        "Error rate", "Failures per second; processor `intake` are messages that no contract"
-        " accepts.", "reqps",
-        (Query(_rate("processor_events_failed_total", "processor, code"),
+        "Error rate", "Failures per second, of codes that happen; `intake`: messages that no"
+        " contract accepts.", "reqps",
+        (Query(f"{_rate('processor_events_failed_total', 'processor, code')} > 0",
                "{{processor}} {{code}}"),),
     ),
     Panel(

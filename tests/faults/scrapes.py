@@ -14,7 +14,7 @@ from tests.monitoring_programs import found
 
 @contextmanager
 def scraped(stack, folder):
-    """A Prometheus that scrapes the exporter each second while servers die, or the exporter
+    """A Prometheus that scrapes the exporter while servers die, or the exporter
     itself where there is no Prometheus: both answer `table(metric, *labels)`."""
     with running_exporter(stack) as (_, address):
         if found("prometheus") is None:
