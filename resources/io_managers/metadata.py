@@ -26,6 +26,7 @@ from media_pipeline.domain.ports import AssetResult, MetadataStore
 from media_pipeline.domain.results import Results
 from media_pipeline.run_retries import systemic_errors_stop_retries
 from media_pipeline.telemetry import spans
+from media_pipeline.telemetry.outcome_log import tell_outcomes
 from media_pipeline.telemetry.phases import phase
 from resources.batch import BatchResource
 from resources.io_managers.input_versions import input_tags
@@ -50,6 +51,7 @@ class MetadataIOManager(dg.ConfigurableIOManager):
             began = time.time()
             recorded = self.metadata_store.record(context.run_id, obj, __version__)
         _note_attempts(obj, began)
+        tell_outcomes(obj, recorded, context.run_id, context.step_context.run_tags)
         accepted = {row.asset_id for row in recorded if row.accepted}
         refused = sorted(f"{row.asset_id}: {row.reason}" for row in recorded if not row.accepted)
         if refused:

@@ -77,7 +77,7 @@ def test_positions_runs_and_signs_of_life(exporter, world):
         return bool(lag) and not any(lag) and found
 
     found = wait_until(caught_up, "no lag on any Kafka partition")
-    assert found["media_runs", "success"] >= 1
+    wait_until(lambda: scrape(exporter)["media_runs", "success"] >= 1, "the end of a run")
     assert found["media_daemon_heartbeat_age_seconds", "sensor"] < 300
     assert ("media_sensor_tick_age_seconds", "media_events_sensor") in found
     assert found["media_outbox_rows",] == 0
