@@ -20,6 +20,8 @@ DIGEST_TAG = "media/batch_digest"
 SIZE_TAG = "media/batch_size"
 LANE_TAG = "media/lane"
 POD_TAG = "dagster-k8s/config"
+#: On runs that a candidate launched; its value says nothing more.
+CANARY_TAG = "media/canary"
 #: Live media go first: the run queue starts higher priorities before lower ones.
 LANE_PRIORITY = {"live": "10", "backfill": "-10"}
 

@@ -7,6 +7,7 @@ Dagster calls it, so that importing this module reads no environment.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import dagster as dg
 
@@ -18,7 +19,7 @@ from media_pipeline.assets.ocr import build_ocr_asset
 from media_pipeline.assets.source_media import SourceMediaResource
 from media_pipeline.assets.worker_pool import WorkerPoolResource
 from media_pipeline.executors import build_executor
-from media_pipeline.jobs import build_enrich_media_job
+from media_pipeline.jobs import EnrichMediaJob, build_enrich_media_job
 from media_pipeline.reconcile_job import build_reconcile_job, build_reconcile_schedule
 from media_pipeline.settings import Settings, load_settings
 from resources.build import build_resources
@@ -40,8 +41,7 @@ def build_defs(
     settings = settings or load_settings()
     executor = build_executor(settings.runs)
     job = build_enrich_media_job(settings.workloads, executor)
-    daily_checks_job = build_daily_checks_job(settings, read_devices)
-    reconcile_job = build_reconcile_job(settings)
+    automation = (_of_a_candidate if settings.canary.candidate else _of_all)(settings, job)
     resources = build_resources(settings)
     return dg.Definitions(
         assets=dg.with_source_code_references(
@@ -50,20 +50,9 @@ def build_defs(
                 build_enrichment_asset(settings),
             ]
         ),
-        jobs=[job, daily_checks_job, reconcile_job],
-        schedules=[
-            build_daily_checks_schedule(settings, daily_checks_job),
-            build_reconcile_schedule(reconcile_job),
-        ],
-        sensors=[
-            build_media_events_sensor(settings, job),
-            *_relay_sensors(settings),
-            build_run_failures_sensor(settings),
-            build_retirement_sensor(settings),
-            build_run_retention_sensor(settings),
-            build_scaling_sensor(settings),
-            build_stragglers_sensor(settings, job),
-        ],
+        jobs=automation.jobs,
+        schedules=automation.schedules,
+        sensors=automation.sensors,
         resources={
             **resources,
             "source_media": SourceMediaResource(
@@ -84,6 +73,40 @@ def build_defs(
         # process of its own, with its own downloads and worker pool.
         executor=executor,
     )
+
+
+class _Automation(NamedTuple):
+    """What starts by itself, and the jobs it starts."""
+
+    jobs: list[EnrichMediaJob]
+    schedules: list[dg.ScheduleDefinition]
+    sensors: list[dg.SensorDefinition]
+
+
+def _of_all(settings: Settings, job: EnrichMediaJob) -> _Automation:
+    daily_checks_job = build_daily_checks_job(settings, read_devices)
+    reconcile_job = build_reconcile_job(settings)
+    return _Automation(
+        jobs=[job, daily_checks_job, reconcile_job],
+        schedules=[
+            build_daily_checks_schedule(settings, daily_checks_job),
+            build_reconcile_schedule(reconcile_job),
+        ],
+        sensors=[
+            build_media_events_sensor(settings, job),
+            *_relay_sensors(settings),
+            build_run_failures_sensor(settings),
+            build_retirement_sensor(settings),
+            build_run_retention_sensor(settings),
+            build_scaling_sensor(settings),
+            build_stragglers_sensor(settings, job),
+        ],
+    )
+
+
+def _of_a_candidate(settings: Settings, job: EnrichMediaJob) -> _Automation:
+    """Its share of the work; what is one of a kind is done by the code location beside it."""
+    return _Automation([job], [], [build_stragglers_sensor(settings, job)])
 
 
 def _relay_sensors(settings: Settings) -> list[dg.SensorDefinition]:

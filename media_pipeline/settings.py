@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -28,7 +28,7 @@ from media_pipeline.connection_settings import (
 )
 
 __all__ = [
-    "MIB", "AlertSettings", "BatchSettings", "KafkaSettings", "LedgerSettings",
+    "MIB", "AlertSettings", "BatchSettings", "CanarySettings", "KafkaSettings", "LedgerSettings",
     "ModerationSettings", "ObjectStoreSettings", "ProcessingSettings", "RetirementSettings",
     "RunSettings", "ScalingSettings", "Settings", "VaultSettings", "load_settings", "settings_of",
 ]  # fmt: skip
@@ -68,11 +68,6 @@ class BatchSettings(BaseModel):
         description="while runs are under way the outbox relay keeps looking this long; the"
         " daemon starts ticks every 5 s at most",
     )
-    share: tuple[int, int] = Field(
-        (0, 100),
-        description="which of 100 equal shares of media assets this installation takes, from and"
-        " to (not included); installations on one topic must leave no gap and no overlap",
-    )
     outbox_relay: Literal["sensor", "process", "elsewhere"] = Field(
         "sensor",
         description="who publishes the outbox: Dagster's daemon, or `media-pipeline relay`, which"
@@ -85,12 +80,20 @@ class BatchSettings(BaseModel):
     )
     min_messages_for_ratio: int = Field(20, description="the ratio means nothing below this many")
 
-    @field_validator("share")
-    @classmethod
-    def _share_is_a_range(cls, share: tuple[int, int]) -> tuple[int, int]:
-        if not 0 <= share[0] < share[1] <= 100:  # noqa: PLR2004  # of 100 shares
-            raise ValueError("must be FROM < TO, both of 0..100, for example [10,100]")
-        return share
+
+class CanarySettings(BaseModel):
+    """A candidate: a second code location of the same Dagster, with another image or model."""
+
+    share: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="of 100 equal shares of media assets, how many are left to the candidate; the"
+        " same in both code locations; 0: there is none, and what it left is taken back",
+    )
+    candidate: bool = Field(
+        False, description="this code location is the candidate: it works on the share alone"
+    )
 
 
 class ProcessingSettings(BaseModel):
@@ -324,6 +327,7 @@ class Settings(BaseSettings):
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     vault: VaultSettings = Field(default_factory=VaultSettings)
     batch: BatchSettings = Field(default_factory=BatchSettings)
+    canary: CanarySettings = Field(default_factory=CanarySettings)
     processing: ProcessingSettings = Field(default_factory=ProcessingSettings)
     moderation: ModerationSettings = Field(default_factory=ModerationSettings)
     runs: RunSettings = Field(default_factory=RunSettings)

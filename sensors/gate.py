@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from media_pipeline.batch_tags import CANARY_TAG
 from media_pipeline.dead_letters.policy import opens_breaker
 from media_pipeline.domain.recovery import Controls, DependencyProbe, RecoveryStore, Trip
 from media_pipeline.errors import MediaPipelineError
@@ -73,6 +74,8 @@ def _stopped_runs(instance: dg.DagsterInstance) -> Iterator[Trip]:
     )
     for record in runs:
         tags = record.dagster_run.tags
+        if CANARY_TAG in tags:
+            continue  # a candidate that fails must not stop the others: sensors/canary.py
         code = tags.get(ERROR_CODE_TAG, STOPPED)
         if opens_breaker(code):
             yield Trip(record.dagster_run.run_id, code, tags.get(ERROR_TAG, ""))

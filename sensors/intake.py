@@ -6,11 +6,10 @@ what the ledger already knows.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from media_pipeline.contracts.media_ingested import STAGE, Rejected, parse_media_ingested
-from media_pipeline.domain.identity import in_share
 from media_pipeline.domain.media_asset import MediaAsset, MessageRecord, Priority
 from media_pipeline.domain.ports import Arrival, MetadataStore, Registration, RejectedMessage
 from media_pipeline.errors import SystemicError
@@ -28,18 +27,6 @@ class Sorted:
     later: list[list[Arrival]] = field(default_factory=list)
     rejected: list[RejectedMessage] = field(default_factory=list)
     duplicates: int = 0
-
-
-def of_share(records: Sequence[MessageRecord], share: tuple[int, int]) -> list[MessageRecord]:
-    """The records that this installation takes, by the hash of their key (the asset id).
-
-    Before parsing, so that an invalid message has exactly one installation too.
-    """
-    return [one for one in records if in_share(_name_of(one), share)]
-
-
-def _name_of(record: MessageRecord) -> bytes:
-    return record.key or record.coordinates.encode()
 
 
 def parse_all(
@@ -115,17 +102,21 @@ def _must_run(known: Registration) -> bool:
     return known.first_seen or (known.same_message and not known.finished)
 
 
-def without_buckets(
-    found: Sorted, buckets: Collection[str]
+def without_held(
+    found: Sorted, scope_of: Callable[[MediaAsset], str]
 ) -> tuple[Sorted, dict[str, list[Arrival]]]:
-    """`found` without the media assets of these buckets, and those by bucket."""
+    """`found` without the media assets that wait for something, and those by its scope.
+
+    `scope_of`: what a media asset waits for, empty when nothing.
+    """
     held: dict[str, list[Arrival]] = {}
 
     def kept(arrivals: Sequence[Arrival]) -> list[Arrival]:
         rest = []
         for one in arrivals:
-            if one.asset.source.bucket in buckets:
-                held.setdefault(one.asset.source.bucket, []).append(one)
+            scope = scope_of(one.asset)
+            if scope:
+                held.setdefault(scope, []).append(one)
             else:
                 rest.append(one)
         return rest

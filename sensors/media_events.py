@@ -21,16 +21,18 @@ from media_pipeline.batch_tags import (
     set_run_config,
     set_run_tags,
 )
+from media_pipeline.domain.media_asset import MediaAsset
 from media_pipeline.domain.ports import Arrival, EventSource, MetadataStore, Poll
 from media_pipeline.domain.recovery import DependencyProbe, RecoveryStore
 from media_pipeline.errors import TransientError
 from media_pipeline.jobs import ENRICH_MEDIA_JOB, EnrichMediaJob
 from media_pipeline.partitions import MEDIA_ASSETS
-from media_pipeline.settings import Settings
+from media_pipeline.settings import CanarySettings, Settings
 from sensors.batch_plan import batches
+from sensors.canary import is_ours, scope_of_share
 from sensors.cursor import MEDIA_EVENTS_SENSOR, SensorCursor
 from sensors.gate import Gate, look
-from sensors.intake import Sorted, lane_of, of_share, sort_arrivals, without_buckets
+from sensors.intake import Sorted, lane_of, sort_arrivals, without_held
 from sensors.runs import UNFINISHED
 
 NAME = MEDIA_EVENTS_SENSOR
@@ -88,19 +90,22 @@ def evaluate(
     if not poll.records:
         return dg.SkipReason(f"No new messages. {_where(topic, poll)}")
     found = sort_arrivals(
-        of_share(poll.records, batch.share),
+        poll.records,
         metadata_store,
         settings.object_store.allowed_buckets,
         batch,
         __version__,
     )
-    found, held = without_buckets(found, gate.paused_buckets)
-    for bucket, arrivals in held.items():
+    found, held = without_held(found, lambda asset: _waits_for(asset, gate, settings.canary))
+    for scope, arrivals in held.items():
         versions = [(one.asset.asset_id, one.asset.content_version) for one in arrivals]
-        recovery_store.hold(versions, f"bucket:{bucket}")
+        recovery_store.hold(versions, scope)
+        if scope == scope_of_share(settings.canary.share):
+            # By this sensor alone, one insert after the other: ranges rely on the order of keys.
+            context.instance.add_dynamic_partitions(MEDIA_ASSETS, [one for one, _ in versions])
     requests = _run_requests(context.instance, found, settings)
     moved = cursor.moved(topic, poll.positions).dumps()
-    kept = "".join(f", {len(some)} held for bucket {one}" for one, some in held.items())
+    kept = "".join(f", {len(some)} held for {one}" for one, some in held.items())
     summary = (
         f"{len(poll.records)} messages: {len(found.fresh)} new media assets,"
         f" {len(found.known) + sum(map(len, found.later))} ingested again,"
@@ -111,6 +116,12 @@ def evaluate(
     if not requests:
         return dg.SensorResult(skip_reason=dg.SkipReason(summary), cursor=moved)
     return dg.SensorResult(run_requests=requests, cursor=moved)
+
+
+def _waits_for(asset: MediaAsset, gate: Gate, canary: CanarySettings) -> str:
+    if asset.source.bucket in gate.paused_buckets:
+        return f"bucket:{asset.source.bucket}"
+    return "" if is_ours(asset.asset_id, canary) else scope_of_share(canary.share)
 
 
 def _too_many_runs(instance: dg.DagsterInstance, gate: Gate, limit: int) -> str:

@@ -16,23 +16,26 @@ from dataclasses import dataclass
 import dagster as dg
 
 from media_pipeline.batch_tags import (
+    CANARY_TAG,
     SIZE_TAG,
     lane_tags,
     run_keys,
     set_run_config,
     set_run_tags,
 )
-from media_pipeline.domain.identity import in_share
 from media_pipeline.domain.media_asset import Priority
 from media_pipeline.domain.recovery import DependencyProbe, RecoveryStore, Waiting
 from media_pipeline.jobs import EnrichMediaJob
 from media_pipeline.partitions import MEDIA_ASSETS
 from media_pipeline.settings import BatchSettings, Settings
 from sensors.batch_plan import batches
+from sensors.canary import is_ours, left_to_others, why_it_rests
 from sensors.gate import look
 from sensors.runs import UNFINISHED
 
 NAME = "stragglers_sensor"
+#: The same over a candidate's share, which nobody else launches at all.
+CANDIDATE_NAME = "canary_sensor"
 #: On runs of this sensor: which batch, in which state, they were made for.
 BATCH_TAG = "media/stragglers"
 _MAX_ROWS = 5000
@@ -103,14 +106,21 @@ def _one_version_each(rows: Sequence[Waiting]) -> list[Waiting]:
 
 
 def build_stragglers_sensor(settings: Settings, job: EnrichMediaJob) -> dg.SensorDefinition:
-    """The sensor, running from the start."""
+    """The sensor, running from the start. In a candidate it is what launches its share."""
+    batch, candidate = settings.batch, settings.canary.candidate
 
     @dg.sensor(
-        name=NAME,
+        name=CANDIDATE_NAME if candidate else NAME,
         job=job,
-        minimum_interval_seconds=settings.batch.straggler_interval_seconds,
+        minimum_interval_seconds=(
+            batch.tick_interval_seconds if candidate else batch.straggler_interval_seconds
+        ),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Launches unfinished media assets again that no run works on any more.",
+        description=(
+            "Launches the media assets that are left to this candidate."
+            if candidate
+            else "Launches unfinished media assets again that no run works on any more."
+        ),
     )
     def stragglers_sensor(
         context: dg.SensorEvaluationContext,
@@ -129,17 +139,18 @@ def evaluate(
     settings: Settings,
 ) -> dg.SensorResult | dg.SkipReason:
     """One tick; it keeps no cursor, because the ledger knows what waits."""
-    instance, batch = context.instance, settings.batch
+    instance, batch, canary = context.instance, settings.batch, settings.canary
     gate = look(instance, recovery, dependencies)
-    if gate.closed:
-        return dg.SkipReason(gate.closed)
+    closed = gate.closed or (why_it_rests(instance) if canary.candidate else "")
+    if closed:
+        return dg.SkipReason(closed)
     live = _live_runs(instance)
     room = 1 if gate.trial else batch.max_in_flight_runs + _RESERVED_RUNS
     if len(live) >= room:
         return dg.SkipReason(f"{len(live)} runs are unfinished (limit {room}): none is added.")
-    scopes = [f"bucket:{bucket}" for bucket in gate.paused_buckets]
+    scopes = [f"bucket:{bucket}" for bucket in gate.paused_buckets] + left_to_others(canary)
     rows = recovery.waiting(scopes, batch.straggler_grace_seconds, _MAX_ROWS)
-    ours = [row for row in rows if in_share(row.asset_id.encode(), batch.share)]
+    ours = [row for row in rows if is_ours(row.asset_id, canary)]
     found = stragglers(ours, live, time.time())
     requests: list[dg.RunRequest] = []
     for lane, part in groups(found, batch.assumed_seconds_per_asset, batch):
@@ -147,6 +158,8 @@ def evaluate(
             break
         limit = batch.min_keys if gate.trial else len(part)
         tags = lane_tags(lane, settings.runs.priority_classes)
+        if canary.candidate:
+            tags[CANARY_TAG] = "true"
         request = _request(instance, tags, part[:limit])
         if request is not None:
             requests.append(request)

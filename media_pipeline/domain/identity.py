@@ -54,11 +54,10 @@ def batch_digest(keys: list[str] | tuple[str, ...]) -> str:
 
 
 def share_of(name: bytes) -> int:
-    """0..99, evenly and for ever the same: which installation takes what this names."""
+    """0..99, evenly and for ever the same, so that a larger share contains every smaller one."""
     return int.from_bytes(hashlib.sha256(name).digest()[:8]) % 100
 
 
-def in_share(name: bytes, share: tuple[int, int]) -> bool:
-    """Whether `name` belongs to the shares from the first up to, not including, the second."""
-    first, end = share
-    return first <= share_of(name) < end
+def in_share(name: str, share: int) -> bool:
+    """Whether `name` belongs to the first `share` of the 100 shares."""
+    return share_of(name.encode()) < share

@@ -12,7 +12,7 @@ from tests.integration.chart import CHART, ROOT, kinds, pod_specs, rendered_from
 from tests.integration.manifest_schemas import require_valid
 
 GITOPS = ROOT / "deploy" / "gitops"
-ENVIRONMENTS = ("production", "canary")
+ENVIRONMENTS = ("production",)
 
 
 def argo(name: str) -> dict:
@@ -71,23 +71,12 @@ def test_a_release_is_one_line(environment):
     assert images == {digest}
 
 
-def test_a_canary_takes_its_share_and_leaves_the_rest_to_production():
-    production = settings_in(rendered_from(*values_of("production")))
-    manifests = rendered_from(*values_of("canary"))
-    canary = settings_in(manifests)
-    assert production.batch.share == (0, 100), "nobody's share is left out without a canary"
-    assert canary.batch.share == (0, 10)
-    assert canary.kafka.group_id != production.kafka.group_id
-    assert canary.kafka.ingested_topic == production.kafka.ingested_topic
-    assert canary.ledger.url == production.ledger.url
-    # What belongs to the ledger or the cluster is done once, by production.
-    assert canary.batch.outbox_relay == "elsewhere"
-    assert not kinds(manifests, "PriorityClass")
-    assert "media-pipeline-migrations" not in kinds(manifests, "Job")
-    assert "canary-dagster-storage" in str(pod_specs(manifests))
-    for folder in ("argocd", "flux"):
-        listed = yaml.safe_load((GITOPS / folder / "kustomization.yaml").read_text())["resources"]
-        assert "canary.yaml" not in listed, "a canary is there while a candidate is judged"
+def test_there_is_no_candidate_until_one_file_says_so():
+    files = values_of("production")
+    assert files[-1] == GITOPS / "environments" / "production" / "canary.yaml", "it goes last"
+    manifests = rendered_from(*files)
+    assert settings_in(manifests).canary.share == 0
+    assert "media-pipeline-canary" not in kinds(manifests, "Deployment")
 
 
 def test_every_address_that_is_set_may_be_reached():

@@ -15,10 +15,10 @@ from media_pipeline.batch_tags import (
     RANGE_START_TAG,
     SIZE_TAG,
 )
-from media_pipeline.domain.identity import batch_digest
+from media_pipeline.domain.identity import batch_digest, in_share
 from media_pipeline.errors import SystemicError
 from media_pipeline.jobs import ENRICH_MEDIA_JOB
-from media_pipeline.settings import BatchSettings, RunSettings, Settings
+from media_pipeline.settings import BatchSettings, CanarySettings, RunSettings, Settings
 from sensors.gate import Gate
 from sensors.media_events import evaluate
 from tests.fakes.event_log import FakeEventLog
@@ -219,23 +219,19 @@ def test_backfill_messages_take_the_slow_lane(world):
     assert POD_TAG not in request.tags
 
 
-def test_two_installations_share_a_topic_without_gap_or_overlap(world):
-    with dg.DagsterInstance.ephemeral() as instance:
-        canary = World(instance)
-        canary.log, canary.ledger = world.log, world.ledger
-        for number in range(60):
-            world.send(f"asset-{number}")
-        world.send_bytes("not-json", b"{")
-        few = Settings(batch=BatchSettings(share=(0, 30)))
-        rest = Settings(batch=BatchSettings(share=(30, 100)))
-        canary.tick(settings=few)
-        world.tick(settings=rest)
-        mine, others = set(canary.keys()), set(world.keys())
-    assert mine | others == {f"asset-{number}" for number in range(60)}
-    assert not mine & others
-    assert 5 < len(mine) < 30
-    assert world.ledger.counts().rejected == 1
-    assert canary.cursor == world.cursor, "both have read everything"
+def test_the_share_of_a_candidate_is_held_for_it(world):
+    settings = SETTINGS.model_copy(update={"canary": CanarySettings(share=30)})
+    names = [f"asset-{number}" for number in range(60)]
+    for name in names:
+        world.send(name)
+    world.send_bytes("not-json", b"{")
+    launched = sum(int(one.tags[SIZE_TAG]) for one in world.tick(settings=settings).run_requests)
+    held = [row.arrival.asset.asset_id for row in world.ledger.rows.values() if row.held_for]
+    assert len(held) + launched == 60
+    assert held == [name for name in names if in_share(name, 30)]
+    assert {row.held_for for row in world.ledger.rows.values()} == {None, "canary:30"}
+    assert set(world.keys()) == set(names), "the candidate adds no key of its own"
+    assert world.ledger.counts().rejected == 1, "invalid messages are nobody else's"
 
 
 def test_a_lane_with_a_priority_class_gives_it_to_its_pods(world):

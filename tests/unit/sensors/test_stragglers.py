@@ -179,20 +179,3 @@ def test_a_full_queue_is_left_alone(world):
     for _ in range(SETTINGS.batch.max_in_flight_runs + 2):
         world.instance.add_run(dg.DagsterRun(job_name="x", status=dg.DagsterRunStatus.STARTED))
     assert "runs are unfinished" in world.tick().skip_message
-
-
-def test_another_installation_has_its_own_share(world):
-    for name in ("a", "b", "c", "d", "e", "f"):
-        arrive(world.ledger, name)
-    world.much_later()
-    shares = [(0, 50), (50, 100)]
-    taken = []
-    for share in shares:
-        batch = SETTINGS.batch.model_copy(update={"share": share, "max_keys": 10})
-        settings = SETTINGS.model_copy(update={"batch": batch})
-        context = dg.build_sensor_context(instance=world.instance)
-        result = evaluate(context, world.recovery, Healthy(), settings)
-        (request,) = result.run_requests
-        taken.append(request.run_config["resources"]["batch"]["config"]["partition_keys"])
-    assert sorted(taken[0] + taken[1]) == ["a", "b", "c", "d", "e", "f"]
-    assert all(taken)

@@ -2,6 +2,15 @@
 {{ required "image.repository is required" .Values.image.repository }}@{{ required "image.digest is required: sha256:..." .Values.image.digest }}
 {{- end }}
 
+{{/* The candidate's, where it has one of its own. */}}
+{{- define "media.canaryImage" -}}
+{{ .Values.canary.image.repository | default (required "image.repository is required" .Values.image.repository) }}@{{ include "media.canaryDigest" . }}
+{{- end }}
+
+{{- define "media.canaryDigest" -}}
+{{ .Values.canary.image.digest | default (required "image.digest is required: sha256:..." .Values.image.digest) }}
+{{- end }}
+
 {{- define "media.labels" -}}
 app.kubernetes.io/name: media-pipeline
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -30,22 +39,48 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* Variables of every long-lived container; secrets by name only. */}}
+{{/* Variables of every long-lived container, secrets by name only: (dict "root" . "component" "code"). */}}
 {{- define "media.env" -}}
+{{- $canary := eq .component "canary" -}}
+{{- $digest := $canary | ternary (include "media.canaryDigest" .root) .root.Values.image.digest -}}
 envFrom:
   - configMapRef: {name: media-pipeline-settings}
-  - secretRef: {name: {{ .Values.secrets.dagsterStorage }}}
-  - secretRef: {name: {{ .Values.secrets.pipeline }}}
+  {{- if $canary }}
+  - configMapRef: {name: media-pipeline-canary-settings}
+  {{- end }}
+  - secretRef: {name: {{ .root.Values.secrets.dagsterStorage }}}
+  - secretRef: {name: {{ .root.Values.secrets.pipeline }}}
 env:
   - {name: DAGSTER_HOME, value: /opt/dagster/dagster_home}
-  - {name: DAGSTER_CURRENT_IMAGE, value: {{ include "media.image" . | quote }}}
-  - {name: MEDIA_PIPELINE_IMAGE_DIGEST, value: {{ .Values.image.digest | quote }}}
+  - {name: DAGSTER_CURRENT_IMAGE, value: {{ include ($canary | ternary "media.canaryImage" "media.image") .root | quote }}}
+  - {name: MEDIA_PIPELINE_IMAGE_DIGEST, value: {{ $digest | quote }}}
+  {{- if has .component (list "code" "canary") }}
+  # What Dagster adds to the pods of this code location's runs.
+  - {name: DAGSTER_CONTAINER_CONTEXT, value: {{ include "media.runContext" (dict "root" .root "canary" $canary "digest" $digest) | quote }}}
+  {{- end }}
+{{- end }}
+
+{{- define "media.runContext" -}}
+{{- $context := dict "env" (list (dict "name" "MEDIA_PIPELINE_IMAGE_DIGEST" "value" .digest)) -}}
+{{- if .canary -}}
+{{- $_ := set $context "env_config_maps" (list "media-pipeline-canary-settings") -}}
+{{- if .root.Values.canary.models.registry -}}
+{{- $_ := set $context "volumes" (list (dict "name" "canary-models" "config_map" (dict "name" "media-pipeline-canary-models"))) -}}
+{{- $_ := set $context "volume_mounts" (list (dict "name" "canary-models" "mount_path" (include "media.canaryModels" .root) "read_only" true)) -}}
+{{- end -}}
+{{- end -}}
+{{ dict "k8s" $context | toJson }}
+{{- end }}
+
+{{/* Whose rights a component has: a candidate those of what it may replace. */}}
+{{- define "media.role" -}}
+{{ get .root.Values.vaultAuth.roles (eq .component "canary" | ternary "code" .component) }}
 {{- end }}
 
 {{/* Who a component is for Vault, ledger and object store: (dict "root" . "component" "code"). */}}
 {{- define "media.identity" -}}
 {{- $auth := .root.Values.vaultAuth -}}
-{{- $role := get $auth.roles .component -}}
+{{- $role := include "media.role" . -}}
 {{- if and $auth.enabled $role }}
 - {name: MEDIA_PIPELINE_VAULT__ROLE, value: {{ $role | quote }}}
 {{- if eq $auth.mode "workload_identity" }}
@@ -66,7 +101,11 @@ volumes:
   - name: models
     configMap: {name: media-pipeline-models}
   {{- end }}
-  {{- if and .root.Values.vaultAuth.enabled (get .root.Values.vaultAuth.roles .component) }}
+  {{- if and (eq .component "canary") .root.Values.canary.models.registry }}
+  - name: canary-models
+    configMap: {name: media-pipeline-canary-models}
+  {{- end }}
+  {{- if and .root.Values.vaultAuth.enabled (include "media.role" .) }}
   - name: vault-identity
     projected:
       sources:
@@ -85,13 +124,20 @@ volumeMounts:
   {{- if .root.Values.models.registry }}
   - {name: models, mountPath: {{ include "media.models" . }}, readOnly: true}
   {{- end }}
-  {{- if and .root.Values.vaultAuth.enabled (get .root.Values.vaultAuth.roles .component) }}
+  {{- if and (eq .component "canary") .root.Values.canary.models.registry }}
+  - {name: canary-models, mountPath: {{ include "media.canaryModels" . }}, readOnly: true}
+  {{- end }}
+  {{- if and .root.Values.vaultAuth.enabled (include "media.role" .) }}
   - {name: vault-identity, mountPath: {{ include "media.vaultIdentity" . }}, readOnly: true}
   {{- end }}
 {{- end }}
 
 {{- define "media.models" -}}
 /etc/media-pipeline/models
+{{- end }}
+
+{{- define "media.canaryModels" -}}
+/etc/media-pipeline/canary-models
 {{- end }}
 
 {{- define "media.vaultIdentity" -}}
