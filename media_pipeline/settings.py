@@ -190,6 +190,12 @@ class AlertSettings(BaseModel):
     )
     max_per_tick: int = Field(10, description="alerts of one tick; more causes become one alert")
     max_asset_ids: int = Field(5, description="media assets that one alert names")
+    failed_ticks: int = Field(
+        3, description="a sensor is told of when so many ticks in a row failed ..."
+    )
+    failed_ticks_seconds: float = Field(
+        120, description="... and none ended well for this long: a restart of a server is no news"
+    )
     max_runs_per_tick: int = Field(200, description="failed runs that one tick looks at")
     tick_interval_seconds: int = Field(15, description="pause between two looks at failed runs")
     timeout_seconds: float = Field(5, description="bound on one delivery; connect bound is 3 s")

@@ -155,7 +155,7 @@ def _attachment(alert: Alert) -> dict[str, Any]:
         lines.append(f"*Media assets, some:* {_slack(', '.join(alert.asset_ids))}")
     links = [
         f"<{_slack(url)}|{name}>"
-        for name, url in (("run", alert.run_url), ("runbook", alert.runbook_url))
+        for name, url in (("Dagster", alert.run_url), ("runbook", alert.runbook_url))
         if url
     ]
     lines.append(" - ".join([*links, f"fingerprint {alert.fingerprint}"]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from media_pipeline.sensor_ticks import running_sensors
 from media_pipeline.telemetry.figures import OrchestratorFigures, PoolFigures
 
 if TYPE_CHECKING:
@@ -32,7 +33,18 @@ def read_orchestrator(instance: DagsterInstance) -> OrchestratorFigures:
         if status.last_heartbeat
     }
     tick_ages, cursors = _sensors(instance, now)
-    return OrchestratorFigures(runs, _pools(instance), heartbeats, tick_ages, cursors)
+    ticks = list(running_sensors(instance))
+    return OrchestratorFigures(
+        runs,
+        _pools(instance),
+        heartbeats,
+        tick_ages,
+        cursors,
+        failed_ticks={one.name: one.failed for one in ticks},
+        success_ages={
+            one.name: max(0.0, now - one.good_at) for one in ticks if one.good_at is not None
+        },
+    )
 
 
 def _pools(instance: DagsterInstance) -> dict[str, PoolFigures]:

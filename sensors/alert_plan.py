@@ -14,6 +14,7 @@ from media_pipeline.settings import Settings
 from sensors.failure_causes import Failure
 
 _PAGE = "run-failures.md"
+_TICKS_PAGE = "sensor-ticks-failing.md"
 _MODEL_PAGE = "model-update.md"
 _MAX_PENDING = 50
 _OVERFLOW = "more-causes"
@@ -21,7 +22,8 @@ _OVERFLOW = "more-causes"
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """When a cause was last told, and how many runs it has failed since."""
+    """When a cause was last told, and how many runs it has failed since (ticks are not counted:
+    a sensor that fails is seen again at every look)."""
 
     at: float
     held: int = 0
@@ -98,11 +100,11 @@ def plan_alerts(
     for fingerprint, group in _groups(failures).items():
         before = kept.get(fingerprint)
         if before and now - before.at < limits.repeat_seconds:
-            kept[fingerprint] = replace(before, held=before.held + len(group))
+            kept[fingerprint] = replace(before, held=before.held + _runs(group))
         elif len(alerts) >= limits.max_per_tick:
             overflow += group
         else:
-            runs = len(group) + (before.held if before else 0)
+            runs = _runs(group) + (before.held if before else 0)
             alerts.append(_alert_of(group, runs, settings))
             kept[fingerprint] = Told(now)
     if overflow:
@@ -123,17 +125,27 @@ def _groups(failures: Sequence[Failure]) -> dict[str, list[Failure]]:
     return groups
 
 
+def _runs(group: Sequence[Failure]) -> int:
+    return sum(not failure.sensor for failure in group)
+
+
 def _alert_of(group: Sequence[Failure], runs: int, settings: Settings) -> Alert:
     first = group[0]
     dependency = first.dependency
     said = f"{runs} {'run' if runs == 1 else 'runs'}"
     labels = {"code": first.code, "job": first.job}
     if dependency:
+        sensors = sorted({failure.sensor for failure in group if failure.sensor})
+        harmed = [*([said] if runs else []), *(f"ticks of {name}" for name in sensors)]
         name, summary = (
             "MediaDependencyUnhealthy",
-            f"The {dependency} is unhealthy: it failed {said}",
+            f"The {dependency} is unhealthy: it failed {', '.join(harmed)}",
         )
         labels = {"code": first.code, "dependency": dependency}
+    elif first.sensor:
+        name = "MediaSensorTicksFailing"
+        summary = f"{first.sensor} has failed {first.ticks} ticks in a row: {first.code}"
+        labels = {"code": first.code, "sensor": first.sensor}
     else:
         name = "MediaRunsFailed"
         place = f" in {first.step}" if first.step else ""
@@ -149,9 +161,9 @@ def _alert_of(group: Sequence[Failure], runs: int, settings: Settings) -> Alert:
         description=redact(first.message),
         remedy=redact(first.remedy),
         started_at=min(one.failed_at for one in group),
-        occurrences=runs,
+        occurrences=max(1, runs, first.ticks),
         asset_ids=tuple(ids[: settings.alerts.max_asset_ids]),
-        run_url=f"{settings.dagster_url.rstrip('/')}/runs/{first.run_id}",
+        run_url=_url(first, settings),
         runbook_url=_runbook(first, settings),
         labels=labels,
     )
@@ -175,8 +187,15 @@ def _overflow_alert(failures: Sequence[Failure], settings: Settings) -> Alert:
     )
 
 
+def _url(failure: Failure, settings: Settings) -> str:
+    place = "automation" if failure.sensor else f"runs/{failure.run_id}"
+    return f"{settings.dagster_url.rstrip('/')}/{place}"
+
+
 def _runbook(failure: Failure, settings: Settings) -> str:
     base = settings.alerts.runbook_url.rstrip("/")
+    if failure.sensor and not failure.dependency:
+        return f"{base}/{_TICKS_PAGE}"
     if failure.code.startswith(("model_", "registry_")):
         return f"{base}/{_MODEL_PAGE}"
     anchor = f"#{failure.dependency.replace(' ', '-')}" if failure.dependency else ""

@@ -1,4 +1,4 @@
-"""Why a run failed: from Dagster's events to a cause that can be counted and named."""
+"""Why a run or a tick failed: from Dagster's events to a cause that can be counted and named."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import dagster as dg
 
 from media_pipeline.batch_tags import run_keys
 from media_pipeline.run_retries import MAX_RETRIES_TAG
+from media_pipeline.sensor_ticks import SensorTicks
 
 #: Error code -> what is unhealthy when it comes. One alert each, not one per run.
 DEPENDENCIES: Mapping[str, str] = {
@@ -29,6 +30,8 @@ DEPENDENCIES: Mapping[str, str] = {
     "credentials_refused": "credentials",
     "credentials_missing": "credentials",
 }
+#: Without these nothing is read, or nothing is told: their ticks page.
+_LIFELINES = ("media_events_sensor", "outbox_relay_sensor")
 WILL_RETRY_TAG = "dagster/will_retry"
 
 _OURS = re.compile(r"\[(?P<code>[a-z_]+)\] (?P<message>.*?) Remedy: (?P<remedy>.*)", re.DOTALL)
@@ -49,7 +52,11 @@ _WAITING = "retry the run once its cause is gone, or backfill the missing and fa
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed run. `retried`: Dagster will launch it again by itself."""
+    """One failed run, or a sensor whose ticks fail.
+
+    `retried`: Dagster will launch it again by itself. `sensor`: its name, empty for a run;
+    `ticks`: how many failed in a row.
+    """
 
     run_id: str
     job: str
@@ -61,7 +68,9 @@ class Failure:
     where: str
     systemic: bool
     retried: bool
-    asset_ids: tuple[str, ...]
+    asset_ids: tuple[str, ...] = ()
+    sensor: str = ""
+    ticks: int = 0
 
     @property
     def dependency(self) -> str | None:
@@ -76,7 +85,7 @@ class Failure:
 
     @property
     def _parts(self) -> tuple[str, ...]:
-        return (self.code, self.step, self.where)
+        return (self.code, self.step or self.sensor, self.where)
 
 
 def read_failure(
@@ -108,6 +117,25 @@ def read_failure(
         systemic=run.tags.get(MAX_RETRIES_TAG) == "0",
         retried=run.tags.get(WILL_RETRY_TAG) == "true",
         asset_ids=tuple((asset_ids or run_keys(run.tags, run.run_config))[:max_asset_ids]),
+    )
+
+
+def read_ticks(ticks: SensorTicks) -> Failure:
+    """The cause of the last failed tick. `failed_at`: since when none ended well."""
+    _, code, message, remedy, where, _ = _from_error("", list(_chain(ticks.error)))
+    return Failure(
+        run_id="",
+        job="",
+        failed_at=ticks.good_at or 0.0,
+        step="",
+        code=code,
+        message=" ".join(message.split())[:_MAX_MESSAGE],
+        remedy=" ".join(remedy.split())[:_MAX_MESSAGE],
+        where=where,
+        systemic=ticks.name in _LIFELINES,
+        retried=False,
+        sensor=ticks.name,
+        ticks=ticks.failed,
     )
 
 

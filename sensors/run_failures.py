@@ -1,9 +1,10 @@
-"""`run_failures_sensor`: on-call hears of failed runs by cause, not by run.
+"""`run_failures_sensor`: on-call hears of failed runs and of failing sensors, by cause.
 
-A tick reads the run failures since its cursor in order, finds each one's cause, groups them and
-sends what was not told lately. What a receiver did not take stays in the cursor for the next
-tick, so one that is down holds up no other. Never a dead letter from here: a run that Dagster
-took for dead may still be working.
+A tick reads the run failures since its cursor in order and how the ticks of sensors end, finds
+each one's cause, groups them and sends what was not told lately. What a receiver did not take
+stays in the cursor for the next tick, so one that is down holds up no other. Never a dead letter
+from here: a run that Dagster took for dead may still be working. That this sensor itself fails is
+told by Prometheus alone (`media_sensor_failed_ticks`).
 """
 
 # No postponed annotations: Dagster reads the real ones of decorated functions.
@@ -16,9 +17,10 @@ import dagster as dg
 
 from media_pipeline.domain.alerts import Alert, AlertSink
 from media_pipeline.errors import PermanentError, TransientError
+from media_pipeline.sensor_ticks import running_sensors
 from media_pipeline.settings import Settings
 from sensors.alert_plan import AlertState, plan_alerts
-from sensors.failure_causes import WILL_RETRY_TAG, Failure, read_failure
+from sensors.failure_causes import WILL_RETRY_TAG, Failure, read_failure, read_ticks
 
 NAME = "run_failures_sensor"
 #: Dagster writes whether it will retry a moment after the failure itself.
@@ -33,8 +35,8 @@ def build_run_failures_sensor(settings: Settings) -> dg.SensorDefinition:
         target=None,
         minimum_interval_seconds=settings.alerts.tick_interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells on-call of failed runs: one alert per cause and hour, one per unhealthy"
-        " dependency.",
+        description="Tells on-call of failed runs and of sensors whose ticks fail: one alert per"
+        " cause and hour, one per unhealthy dependency.",
     )
     def run_failures_sensor(
         context: dg.SensorEvaluationContext, alert_sink: dg.ResourceParam[AlertSink]
@@ -55,7 +57,9 @@ def evaluate(
         newest = _newest_failure(context.instance)
         return _result("Failures from now on are told.", AlertState(newest))
     state = AlertState.loads(context.cursor)
-    failures, after = _new_failures(context.instance, state.after, settings, clock())
+    failed_runs, after = _new_failures(context.instance, state.after, settings, clock())
+    failing_sensors = _failing_sensors(context.instance, settings, clock())
+    failures = [*failed_runs, *failing_sensors]
     alerts, told = plan_alerts(failures, state.told, clock(), settings)
     receivers = alert_sink.receivers
     state = replace(state, after=after, told=told).queued(receivers, alerts)
@@ -70,7 +74,10 @@ def evaluate(
             undelivered.append(receiver)
         else:
             state = state.delivered(receiver)
-    said = f"{len(failures)} failed runs, {len(alerts)} alerts."
+    said = f"{len(failed_runs)} failed runs, {len(alerts)} alerts."
+    if failing_sensors:
+        names = sorted(failure.sensor for failure in failing_sensors)
+        said += f" Ticks fail: {', '.join(names)}."
     if alerts and not receivers:
         said += " No receiver is set (MEDIA_PIPELINE_ALERTS__...): they stand in this log alone."
     if undelivered:
@@ -80,6 +87,17 @@ def evaluate(
 
 def _result(said: str, state: AlertState) -> dg.SensorResult:
     return dg.SensorResult(skip_reason=dg.SkipReason(said), cursor=state.dumps())
+
+
+def _failing_sensors(instance: dg.DagsterInstance, settings: Settings, now: float) -> list[Failure]:
+    """Sensors of this instance whose ticks have failed for a while; not this one, which works."""
+    limits = settings.alerts
+    return [
+        read_ticks(ticks)
+        for ticks in running_sensors(instance)
+        if ticks.failed >= limits.failed_ticks
+        and now - (ticks.good_at or 0.0) >= limits.failed_ticks_seconds
+    ]
 
 
 def _newest_failure(instance: dg.DagsterInstance) -> int:

@@ -176,6 +176,14 @@ _DEPENDENCIES = Row("Dependencies", (
         "Sensors, last tick", "A sensor that does not tick reads no messages.", "s",
         (Query("media_sensor_tick_age_seconds", "{{sensor}}"),),
     ),
+    Panel(
+        "Sensors, failed ticks in a row", "0: the last tick ended well.", "short",
+        (Query("media_sensor_failed_ticks", "{{sensor}}"),),
+    ),
+    Panel(
+        "Sensors, last tick that ended well", "Climbs while ticks fail.", "s",
+        (Query("media_sensor_success_age_seconds", "{{sensor}}"),),
+    ),
 ))  # fmt: skip
 _GPU = Row("GPU", (
     Panel(

@@ -176,6 +176,10 @@ def add_orchestrator(samples: Samples, figures: OrchestratorFigures) -> None:
         samples.add(metrics.DAEMON_HEARTBEAT, age, daemon)
     for sensor, age in sorted(figures.tick_ages.items()):
         samples.add(metrics.SENSOR_TICK, age, sensor)
+    for sensor, count in sorted(figures.failed_ticks.items()):
+        samples.add(metrics.SENSOR_FAILED_TICKS, count, sensor)
+    for sensor, age in sorted(figures.success_ages.items()):
+        samples.add(metrics.SENSOR_SUCCESS, age, sensor)
 
 
 def add_credentials(samples: Samples, seconds_left: Mapping[str, float]) -> None:

@@ -52,13 +52,19 @@ class PoolFigures:
 
 @dataclass(frozen=True, slots=True)
 class OrchestratorFigures:
-    """What Dagster's storage knows. Ages in seconds; `cursors`: sensor -> persisted cursor."""
+    """What Dagster's storage knows. Ages in seconds; `cursors`: sensor -> persisted cursor.
+
+    Of running sensors: `failed_ticks` in a row up to now, 0 after one that ended well;
+    `success_ages` since the last of those began, or since the sensor was started.
+    """
 
     runs: Mapping[str, int]
     pools: Mapping[str, PoolFigures]
     heartbeat_ages: Mapping[str, float]
     tick_ages: Mapping[str, float]
     cursors: Mapping[str, str | None]
+    failed_ticks: Mapping[str, int] = field(default_factory=dict)
+    success_ages: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,17 @@ SENSOR_TICK = Metric(
     "Since the last tick of each running sensor began.",
     ("sensor",), "dagster",
 )  # fmt: skip
+SENSOR_FAILED_TICKS = Metric(
+    "media_sensor_failed_ticks", "gauge", "ticks",
+    "Ticks of each running sensor that failed in a row up to now; 0 after one that ended well.",
+    ("sensor",), "dagster",
+)  # fmt: skip
+SENSOR_SUCCESS = Metric(
+    "media_sensor_success_age_seconds", "gauge", "seconds",
+    "Since the last tick of each running sensor that ended well began; without any, since the"
+    " sensor was started.",
+    ("sensor",), "dagster",
+)  # fmt: skip
 CREDENTIAL_SECONDS = Metric(
     "media_credential_seconds_left", "gauge", "seconds",
     "Until a credential expires; absent for one that never does.",
@@ -182,8 +193,8 @@ METRICS: tuple[Metric, ...] = (
     BATCH_ASSETS, INPUT_BYTES, OUTPUT_BYTES, WORKER_KILLS, OUTBOX_ROWS, OUTBOX_OLDEST,
     DEAD_LETTERS_OPEN, BREAKER_OPEN, PAUSED_SECONDS, CONSUMER_LAG, RUNS, POOL_SLOTS,
     POOL_SLOTS_USED, POOL_STEPS_WAITING,
-    DAEMON_HEARTBEAT, SENSOR_TICK, CREDENTIAL_SECONDS, DEVICE_UTILIZATION, DEVICE_MEMORY,
-    DEPENDENCY_UP, DEPENDENCY_SECONDS, BUILD,
+    DAEMON_HEARTBEAT, SENSOR_TICK, SENSOR_FAILED_TICKS, SENSOR_SUCCESS, CREDENTIAL_SECONDS,
+    DEVICE_UTILIZATION, DEVICE_MEMORY, DEPENDENCY_UP, DEPENDENCY_SECONDS, BUILD,
 )  # fmt: skip
 
 

@@ -80,6 +80,8 @@ def test_positions_runs_and_signs_of_life(exporter, world):
     wait_until(lambda: scrape(exporter)["media_runs", "success"] >= 1, "the end of a run")
     assert found["media_daemon_heartbeat_age_seconds", "sensor"] < 300
     assert ("media_sensor_tick_age_seconds", "media_events_sensor") in found
+    assert found["media_sensor_failed_ticks", "media_events_sensor"] == 0
+    assert found["media_sensor_success_age_seconds", "media_events_sensor"] < 300
     assert found["media_outbox_rows",] == 0
     assert found["media_credential_seconds_left", "ledger_token"] > 0
 

@@ -84,7 +84,7 @@ def test_slack_gets_channel_cause_remedy_and_links(receiver):
     assert body["channel"] == "#oncall-media-processing"
     (attachment,) = body["attachments"]
     assert attachment["title"] == "[page] The ledger is unhealthy: it failed 12 runs"
-    for part in ("*Remedy:*", "a-1, a-2", "<http://dagster/runs/r1|run>", "abc123",
+    for part in ("*Remedy:*", "a-1, a-2", "<http://dagster/runs/r1|Dagster>", "abc123",
                  "<http://pages/run-failures.md#ledger|runbook>"):  # fmt: skip
         assert part in attachment["text"]
     assert "<!channel>" not in attachment["text"]

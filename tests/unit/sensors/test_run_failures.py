@@ -13,6 +13,7 @@ from resources.batch import BatchResource
 from sensors.failure_causes import DEPENDENCIES
 from sensors.run_failures import evaluate
 from tests.fakes.alert_sink import FakeAlertSink
+from tests.fakes.sensor_ticks import SensorStory
 
 SETTINGS = Settings(alerts=AlertSettings(max_asset_ids=3), dagster_url="http://dagster")
 PARTITIONS = dg.DynamicPartitionsDefinition(name="media_asset")
@@ -58,8 +59,9 @@ class Oncall:
 
 
 @pytest.fixture
-def oncall():
-    with dg.DagsterInstance.ephemeral() as instance:
+def oncall(tmp_path):
+    """On disk: an ephemeral instance keeps no ticks."""
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         yield Oncall(instance)
 
 
@@ -153,6 +155,59 @@ def test_a_receiver_that_is_down_holds_up_no_other_and_loses_nothing(oncall):
     oncall.tick()
     oncall.tick()
     assert len(oncall.sink.got["slack"]) == len(oncall.sink.got["alertmanager"]) == 1
+
+
+def test_a_sensor_whose_ticks_fail_is_told_once_an_hour(oncall):
+    sensor = SensorStory(oncall.instance, "stragglers_sensor", started=oncall.now)
+    for second in range(3):
+        assert oncall.sink.got["slack"] == []
+        sensor.tick(oncall.now + second, ZeroDivisionError("division by zero"))
+        oncall.now += 60
+        said = oncall.tick()
+    assert said == "0 failed runs, 1 alerts. Ticks fail: stragglers_sensor."
+    (alert,) = oncall.sink.got["slack"]
+    assert (alert.name, alert.severity) == ("MediaSensorTicksFailing", "ticket")
+    assert alert.summary == "stragglers_sensor has failed 3 ticks in a row: ZeroDivisionError"
+    assert alert.run_url == "http://dagster/automation"
+    assert alert.runbook_url == "deploy/runbooks/sensor-ticks-failing.md"
+    oncall.tick()
+    oncall.now += SETTINGS.alerts.repeat_seconds
+    sensor.tick(oncall.now, ZeroDivisionError("division by zero"))
+    oncall.tick()
+    first, second = oncall.sink.got["slack"]
+    assert (first.fingerprint, second.occurrences) == (second.fingerprint, 4)
+    sensor.tick(oncall.now + 1)
+    oncall.now += SETTINGS.alerts.repeat_seconds
+    assert oncall.tick() == "0 failed runs, 0 alerts."
+
+
+def test_runs_and_ticks_that_a_dependency_fails_are_one_alert(oncall):
+    away = error("ledger_unavailable", TransientError)
+    sensors = [
+        SensorStory(oncall.instance, name, started=oncall.now - 600)
+        for name in ("media_events_sensor", "scaling_sensor")
+    ]
+    for sensor in sensors:
+        for second in range(3):
+            sensor.tick(oncall.now + second, away)
+    oncall.run(away)
+    oncall.tick()
+    (alert,) = oncall.sink.got["slack"]
+    assert alert.name == "MediaDependencyUnhealthy"
+    assert alert.summary == (
+        "The ledger is unhealthy: it failed 1 run, ticks of media_events_sensor,"
+        " ticks of scaling_sensor"
+    )
+
+
+def test_a_few_failed_ticks_of_a_minute_are_no_news(oncall):
+    sensor = SensorStory(oncall.instance, "media_events_sensor", started=oncall.now - 9)
+    for second in range(5):
+        sensor.tick(oncall.now + second, error())
+    assert oncall.tick() == "0 failed runs, 0 alerts."
+    oncall.now += SETTINGS.alerts.failed_ticks_seconds
+    oncall.tick()
+    assert oncall.sink.got["slack"][0].severity == "page"
 
 
 def test_without_receivers_the_tick_says_so(oncall):

@@ -100,8 +100,9 @@ def test_nothing_told_is_nothing_exported():
 
 def test_pools_and_signs_of_life():
     figures = OrchestratorFigures(
-        {"queued": 3}, {"ocr": PoolFigures(4, 2, 9)}, {"sensor": 1.5}, {"relay": 2.5}, {}
-    )
+        {"queued": 3}, {"ocr": PoolFigures(4, 2, 9)}, {"sensor": 1.5}, {"relay": 2.5}, {},
+        {"relay": 4}, {"relay": 70.5},
+    )  # fmt: skip
     samples = Samples()
     add_orchestrator(samples, figures)
     found = told(samples)
@@ -110,6 +111,8 @@ def test_pools_and_signs_of_life():
     assert found["media_pool_steps_waiting", ("pool", "ocr")] == 9
     assert found["media_daemon_heartbeat_age_seconds", ("daemon", "sensor")] == 1.5
     assert found["media_sensor_tick_age_seconds", ("sensor", "relay")] == 2.5
+    assert found["media_sensor_failed_ticks", ("sensor", "relay")] == 4
+    assert found["media_sensor_success_age_seconds", ("sensor", "relay")] == 70.5
 
 
 def test_breakers_and_pauses():
