@@ -8,7 +8,8 @@ here: clients, decisions, Dagster.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, SecretStr
@@ -322,7 +323,8 @@ class TelemetrySettings(BaseModel):
 
 
 class Settings(BaseSettings):
-    """All settings. Unknown variables with our prefix are refused: a typo must not pass."""
+    """All settings. Unknown variables are not refused, because an image that is rolled back meets
+    those of a newer chart; `unknown_variables` finds them, and `media-pipeline doctor` tells."""
 
     model_config = SettingsConfigDict(
         env_prefix="MEDIA_PIPELINE_", env_nested_delimiter="__", extra="forbid", frozen=True
@@ -367,6 +369,27 @@ class _GivenSettings(Settings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
+
+
+#: With our prefix, and read by others: dagster.k8s.yaml and deploy/compose.
+_OF_OTHERS = frozenset({"MEDIA_PIPELINE_NAMESPACE", "MEDIA_PIPELINE_IMAGE"})
+
+
+def unknown_variables(names: Iterable[str] | None = None) -> list[str]:
+    """Names with our prefix that set nothing, sorted; this process's variables by default."""
+    return sorted(
+        name
+        for name in (os.environ if names is None else names)
+        if name.startswith("MEDIA_PIPELINE_") and name not in _OF_OTHERS and not _is_known(name)
+    )
+
+
+def _is_known(variable: str) -> bool:
+    name, _, rest = variable.removeprefix("MEDIA_PIPELINE_").lower().partition("__")
+    field = Settings.model_fields.get(name)
+    if field is None or not rest:
+        return field is not None  # a group alone may be given as JSON
+    return rest.partition("__")[0] in getattr(field.annotation, "model_fields", ())
 
 
 def load_settings() -> Settings:

@@ -25,10 +25,10 @@ def doctor(
 
     Harmless: reads, and puts, gets and deletes one object below probe/.
     """
-    from media_pipeline.settings import load_settings  # quick --help
+    from media_pipeline.settings import load_settings, unknown_variables  # quick --help
     from resources.doctor import diagnose
 
-    findings = list(diagnose(load_settings()))
+    findings = list(diagnose(load_settings(), unknown=unknown_variables()))
     if as_json:
         print(json.dumps([asdict(one) for one in findings], indent=1))
     else:

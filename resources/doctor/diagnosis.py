@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from media_pipeline.settings import Settings
 from resources.credentials import credential_source
 from resources.doctor.dagster_storage import check_dagster_storage
 from resources.doctor.event_log import check_event_log
-from resources.doctor.finding import Finding, skipped
+from resources.doctor.finding import Finding, skipped, warning
 from resources.doctor.ledger import check_ledger
 from resources.doctor.object_store import check_buckets
 from resources.doctor.vault import check_identity, check_keys, check_vault
@@ -18,8 +18,20 @@ from resources.object_store import S3ObjectStore
 from resources.postgrest_client import PostgrestClient
 
 
-def diagnose(settings: Settings, now: Callable[[], float] = time.time) -> Iterator[Finding]:
-    """Findings as they are made; raises nothing for what a dependency does wrong."""
+def diagnose(
+    settings: Settings, now: Callable[[], float] = time.time, unknown: Sequence[str] = ()
+) -> Iterator[Finding]:
+    """Findings as they are made; raises nothing for what a dependency does wrong.
+
+    `unknown`: variables that look like settings and are none.
+    """
+    if unknown:
+        yield warning(
+            "settings",
+            f"{', '.join(unknown)}: no such setting, so nothing reads it.",
+            "unknown_setting",
+            "correct the name (media_pipeline/settings.py lists all), or take it out.",
+        )
     source = credential_source(settings)
     vault = check_vault(settings, source, now())
     yield from vault

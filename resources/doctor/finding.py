@@ -37,6 +37,11 @@ def skipped(check: str, detail: str) -> Finding:
     return Finding(check, "skipped", detail)
 
 
+def warning(check: str, detail: str, code: str, remedy: str) -> Finding:
+    """What hinders nothing now and is probably not meant."""
+    return Finding(check, "warning", detail, code, remedy)
+
+
 def failed(check: str, detail: str, code: str, remedy: str) -> Finding:
     return Finding(check, "failed", detail, code, remedy)
 

@@ -47,6 +47,13 @@ def failures(findings) -> dict[str, str]:
     return {name: one.code for name, one in findings.items() if one.state == "failed"}
 
 
+def test_a_variable_that_sets_nothing_is_told():
+    settings = settings_of({f"{P}LEDGER__URL": f"http://{AWAY}"})
+    first = next(diagnose(settings, unknown=["MEDIA_PIPELINE_KAFAK__X"]))
+    assert (first.check, first.state, first.code) == ("settings", "warning", "unknown_setting")
+    assert "MEDIA_PIPELINE_KAFAK__X" in first.detail
+
+
 def own_token(stack, **claims) -> str:
     """A token that PostgREST believes, as an administrator with the old shared key would make."""
     import jwt

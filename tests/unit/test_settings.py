@@ -3,7 +3,13 @@
 import pytest
 from pydantic import ValidationError
 
-from media_pipeline.settings import BatchSettings, Settings, load_settings, settings_of
+from media_pipeline.settings import (
+    BatchSettings,
+    Settings,
+    load_settings,
+    settings_of,
+    unknown_variables,
+)
 
 
 def test_the_environment_is_read_at_the_call(monkeypatch):
@@ -48,3 +54,23 @@ def test_every_setting_explains_itself_or_is_a_name():
         fields = getattr(group.annotation, "model_fields", {})
         unexplained = {name for name, one in fields.items() if not one.description}
         assert unexplained <= plain
+
+
+@pytest.mark.parametrize(
+    ("name", "unknown"),
+    [
+        ("MEDIA_PIPELINE_KAFKA__BOOTSTRAP_SERVERS", False),
+        ("MEDIA_PIPELINE_SCALING__FLOOR__TEXT", False),
+        ("MEDIA_PIPELINE_DAGSTER_URL", False),
+        ("MEDIA_PIPELINE_NAMESPACE", False),
+        ("PATH", False),
+        ("MEDIA_PIPELINE_KAFKA__BOOTSTRAPS", True),
+        ("MEDIA_PIPELINE_KAFAK__BOOTSTRAP_SERVERS", True),
+        ("MEDIA_PIPELINE_DAGSTER_URL__X", True),
+        ("MEDIA_PIPELINE_KAFKA", False),
+    ],
+)
+def test_variables_that_set_nothing_are_found(name, unknown, monkeypatch):
+    assert unknown_variables([name]) == ([name] if unknown else [])
+    monkeypatch.setenv(name, "{}")
+    assert (name in unknown_variables()) is unknown
