@@ -19,6 +19,13 @@ from tests.e2e.pipeline import backfill, ended, partition_statuses, wait_until
 pytestmark = pytest.mark.timeout(420)
 
 ASSETS = ("text", "thumbnails", "ocr", "moderation", "enrichment")
+CHECKS = {
+    "text": {"text_is_not_empty"},
+    "thumbnails": {"thumbnails_are_readable"},
+    "ocr": {"ocr_is_confident"},
+    "moderation": {"scores_have_not_drifted"},
+    "enrichment": {"batch_verdict", "events_are_published"},
+}
 PREFIX = f"surface-{uuid.uuid4().hex[:6]}"
 
 
@@ -61,13 +68,30 @@ def materialization(dagster, asset: str, key: str) -> dict:
     return {"run": event["runId"], "version": tags["dagster/data_version"]}
 
 
-def stale(dagster, asset: str, keys: list[str]) -> list[str]:
-    node = dagster.query(
-        "query($a:[AssetKeyInput!],$k:[String!]!){assetNodes(assetKeys:$a){"
-        "staleStatusByPartition(partitions:$k)}}",
-        {"a": [{"path": [asset]}], "k": keys},
-    )["assetNodes"][0]
-    return node["staleStatusByPartition"]
+def stale(dagster, asset: str, keys: list[str]) -> list[list[str]]:
+    """Why the UI shows each key as out of sync, at the root; nothing where it is in sync."""
+    asked = " ".join(
+        f"k{number}:staleStatus(partition:{json.dumps(key)})"
+        f" c{number}:staleCauses(partition:{json.dumps(key)}){{reason key{{path}}}}"
+        for number, key in enumerate(keys)
+    )
+    (node,) = dagster.query(
+        f"query($a:[AssetKeyInput!]){{assetNodes(assetKeys:$a){{{asked}}}}}",
+        {"a": [{"path": [asset]}]},
+    )["assetNodes"]
+    found = []
+    for number in range(len(keys)):
+        causes = [f"{one['key']['path'][0]} {one['reason']}" for one in node[f"c{number}"]]
+        assert node[f"k{number}"] == ("STALE" if causes else "FRESH")
+        found.append(causes)
+    return found
+
+
+def run_tags(dagster, run_id: str) -> dict[str, str]:
+    run = dagster.query(
+        "query($i:ID!){runOrError(runId:$i){... on Run{tags{key value}}}}", {"i": run_id}
+    )["runOrError"]
+    return {tag["key"]: tag["value"] for tag in run["tags"]}
 
 
 def backfill_status(dagster, identity: str) -> str:
@@ -125,6 +149,8 @@ def test_one_workload_is_backfilled_alone_and_code_may_be_reloaded_meanwhile(wor
     assert {asset for asset in ASSETS if before[asset] != after[asset]} == {"ocr"}
     for new, old in zip(after["ocr"], before["ocr"], strict=True):
         assert (new["run"] != old["run"], new["version"]) == (True, old["version"])
+    tags = run_tags(dagster, after["ocr"][0]["run"])
+    assert (tags["dagster/max_retries"], tags["dagster/retry_strategy"]) == ("2", "ALL_STEPS")
     assert set(world.metadata_store.counts().by_status) <= {"complete", "partial", "dead_lettered"}
 
 
@@ -161,28 +187,31 @@ def test_a_retired_key_comes_back_with_a_backfill(world, dagster, media):
     assert gone in partition_statuses(dagster, "ocr")["materializedPartitions"], "its history"
 
 
-def test_another_fingerprint_makes_its_workload_stale_and_no_other_that_reads_the_upload(
-    stack, dagster, media
-):
+def test_another_fingerprint_makes_exactly_its_workload_stale(stack, dagster, media):
+    """Its downstream follows when the workload ran again, and not before; so Dagster defines it."""
     from media_pipeline.models.registry import load_registry, save_registry
 
     keys = [media["photo"], media["scan-1"]]
     path = stack.data_dir / "models.json"
     registry = load_registry(path)
     other = replace(registry.current, thresholds={"nsfw": {"review": 0.01, "block": 0.9}})
-    assert stale(dagster, "moderation", keys) == ["FRESH", "FRESH"]
+    fresh = {asset: [[], []] for asset in ASSETS}
+    assert {asset: stale(dagster, asset, keys) for asset in ASSETS} == fresh
     try:
         save_registry(path, replace(registry, current=replace(other, name=PREFIX)))
         dagster.reload_code()
-        found = {kind: stale(dagster, kind, keys) for kind in ("text", "thumbnails", "moderation")}
+        found = {asset: stale(dagster, asset, keys) for asset in ASSETS}
+        backfilled = backfill(dagster, ["moderation"], keys)
+        after = {asset: stale(dagster, asset, keys) for asset in ASSETS}
+        again = backfill(dagster, ["moderation", "enrichment"], keys)
+        in_sync = {asset: stale(dagster, asset, keys) for asset in ASSETS}
     finally:
         save_registry(path, registry)
         dagster.reload_code()
-    assert found == {
-        "text": ["FRESH", "FRESH"],
-        "thumbnails": ["FRESH", "FRESH"],
-        "moderation": ["STALE", "STALE"],
-    }
+    assert found == {**fresh, "moderation": [["moderation has a new code version"]] * 2}
+    assert backfilled == again == "COMPLETED_SUCCESS"
+    assert after == {**fresh, "enrichment": [["moderation has a new data version"]] * 2}
+    assert in_sync == fresh
 
 
 def test_checks_and_metadata_of_every_dagster_asset_are_shown(dagster, media):
@@ -194,8 +223,11 @@ def test_checks_and_metadata_of_every_dagster_asset_are_shown(dagster, media):
     shown = {node["assetKey"]["path"][0]: node for node in nodes}
     assert set(shown) == set(ASSETS)
     for name, node in shown.items():
-        (check,) = node["assetChecksOrError"]["checks"]
-        assert check["executionForLatestMaterialization"]["status"] in ("SUCCEEDED", "FAILED"), name
+        checks = {one["name"]: one for one in node["assetChecksOrError"]["checks"]}
+        assert set(checks) == CHECKS[name]
+        for check in checks.values():
+            status = check["executionForLatestMaterialization"]["status"]
+            assert status in ("SUCCEEDED", "FAILED"), (name, check)
         labels = {entry["label"] for entry in node["metadataEntries"]}
         assert "dagster/code_references" in labels
         assert node["owners"] == [{"team": "media-processing"}]
