@@ -7,6 +7,8 @@ from typing import Any
 
 import dagster as dg
 
+from media_pipeline.run_retries import RETRIES
+
 ENRICH_MEDIA_JOB = "enrich_media_job"
 
 #: What `define_asset_job` answers; Dagster publishes no name for it.
@@ -24,11 +26,6 @@ def build_enrich_media_job(
         ENRICH_MEDIA_JOB,
         selection=dg.AssetSelection.assets(*workloads, "enrichment"),
         description=f"Enrich one batch of media assets: {', '.join(workloads)}, then the ledger.",
-        tags={
-            "dagster/max_retries": "2",
-            # From the start: claims make finished work cheap, and the failures of the first
-            # try are only known to the run that saw them.
-            "dagster/retry_strategy": "ALL_STEPS",
-        },
+        tags=RETRIES,
         executor_def=executor,
     )

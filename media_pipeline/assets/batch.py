@@ -9,7 +9,11 @@ from typing import Protocol
 import dagster as dg
 
 from media_pipeline.domain.ports import Claim, MetadataStore
-from media_pipeline.run_retries import stop_run_retries, systemic_errors_stop_retries
+from media_pipeline.run_retries import (
+    ask_for_retries,
+    stop_run_retries,
+    systemic_errors_stop_retries,
+)
 from media_pipeline.telemetry import spans
 from media_pipeline.telemetry.phases import phase
 
@@ -33,6 +37,8 @@ def claim_batch(
     with systemic_errors_stop_retries(context.instance, run.run_id), phase("claim"):
         keys = batch.keys_of(context)
         record = context.instance.get_run_record_by_id(run.run_id)
+        if record is not None:
+            ask_for_retries(context.instance, record.dagster_run)
         claims = metadata_store.claim(
             run.run_id,
             run.root_run_id or run.run_id,

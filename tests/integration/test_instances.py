@@ -9,6 +9,7 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._core.scheduler.instigation import TickStatus
 
 from media_pipeline.batch_tags import BACKFILL_TAG, LANE_TAG
+from media_pipeline.run_retries import MAX_RETRIES_TAG, RETRIES
 
 HOME = Path(__file__).resolve().parents[2] / "dagster_home"
 FILES = ("dagster.yaml", "dagster.postgres.yaml", "dagster.k8s.yaml")
@@ -56,10 +57,12 @@ def test_runs_that_die_are_found_and_never_resumed(instance):
     assert instance.run_monitoring_start_timeout_seconds >= 180
 
 
-def test_only_jobs_that_ask_are_retried(instance):
-    """The job's tag says twice; a systemic error sets it to 0 before the run fails."""
+def test_runs_without_tags_are_retried_too(instance):
+    """Backfills from the UI: a pod that never came up said nothing about retries. A systemic
+    error sets the tag to 0 before the run fails."""
     assert instance.run_retries_enabled
-    assert instance.run_retries_max_retries == 0
+    assert instance.run_retries_max_retries == int(RETRIES[MAX_RETRIES_TAG])
+    assert instance.run_retries_retry_on_asset_or_op_failure
 
 
 def test_ticks_are_kept_for_a_while(instance):
