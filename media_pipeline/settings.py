@@ -153,7 +153,7 @@ class RetirementSettings(BaseModel):
         3600, description="a key beyond that count goes when done and idle this long"
     )
     max_keys_per_tick: int = Field(
-        10_000, description="keys that one tick looks at; listing what is known costs a second"
+        10_000, description="keys that one tick looks at; a round over all of them takes several"
     )
     keep_run_days: float = Field(
         90, description="older runs go with their events, once no known key shows them"
@@ -198,6 +198,9 @@ class CheckSettings(BaseModel):
     drift_days: float = Field(7, description="moderation scores are compared with so many days")
     min_history: int = Field(100, description="scores needed before anything is compared")
     max_score_drift: float = Field(0.1, description="move of a mean score (0..1) that warns")
+    max_unpublished_seconds: int = Field(
+        600, description="an event that waits longer in the outbox warns, on `enrichment`"
+    )
     fresh_warn_hours: float | None = Field(24, description="nothing materialized for so long warns")
     fresh_fail_hours: float | None = Field(
         168, description="nothing materialized for so long fails; None: no freshness policy"

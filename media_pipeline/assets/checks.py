@@ -1,8 +1,9 @@
 """Asset checks: what one batch says about the health of its workload.
 
 The figures are taken while outcomes stream past, so a check costs no further step, no download
-and, but for the drift of scores, no question to anybody. All of them warn; none blocks: a batch
-of odd media is a reason to look, not to stop. What decides over the run is `batch_verdict`.
+and, but for the drift of scores and the outbox, no question to anybody. All of them warn; none
+blocks: a batch of odd media is a reason to look, not to stop. What decides over the run is
+`batch_verdict`.
 
 Belongs here: figures, rules, thresholds applied. Must not be here: processing, adapters.
 """
@@ -19,6 +20,7 @@ import dagster as dg
 
 from media_pipeline.domain.operations import OperationsLedger, ScoreHistory
 from media_pipeline.domain.outcome import Artifact, Code, Outcome, Outcomes
+from media_pipeline.domain.reconciliation import LedgerAudit, OverdueEvent
 from media_pipeline.errors import MediaPipelineError
 from media_pipeline.settings import CheckSettings
 
@@ -26,12 +28,15 @@ TEXT_CHECK = "text_is_not_empty"
 THUMBNAILS_CHECK = "thumbnails_are_readable"
 OCR_CHECK = "ocr_is_confident"
 MODERATION_CHECK = "scores_have_not_drifted"
+EVENTS_CHECK = "events_are_published"
 
 _DESCRIPTIONS: Mapping[str, str] = {
     TEXT_CHECK: "Warns when much of a batch has a text layer without text: a reader that broke.",
     THUMBNAILS_CHECK: "Warns when a stored picture is not whole, by its format's own marks.",
     OCR_CHECK: "Warns when pages are read with little confidence: language, resolution, program.",
     MODERATION_CHECK: "Warns when the mean score moved away from that of the previous week.",
+    EVENTS_CHECK: "Warns when events that were recorded long ago are not published: the relay, or"
+    " the brokers. The batch's own events are published by the relay within seconds.",
 }
 _SHOWN = 20
 _RIFF_HEADER = 8
@@ -170,6 +175,35 @@ def check_moderation(
     return _result(MODERATION_CHECK, found, bool(drifted), {**metadata, "drifted": drifted})
 
 
+def check_events(
+    ledger: LedgerAudit, settings: CheckSettings, recorded: int
+) -> dg.AssetCheckResult:
+    """Whether the outbox gets emptied. `recorded`: events that this batch has just put into it.
+
+    An event of this batch cannot be published yet: its row was committed a moment ago, and the
+    relay comes after. It is this check of the next batch, or of the same keys run again, that
+    would tell of it.
+    """
+    metadata: dict[str, Any] = {
+        "recorded": recorded,
+        "limit_seconds": settings.max_unpublished_seconds,
+    }
+    overdue: Sequence[OverdueEvent] = ()
+    try:
+        overdue = ledger.overdue_events(settings.max_unpublished_seconds, _SHOWN)
+    except MediaPipelineError as error:
+        metadata["not_asked"] = str(error)
+    if overdue:
+        metadata["oldest_seconds"] = round(overdue[0].age)
+        metadata["overdue_some"] = [f"{one.topic}: {one.event_id}" for one in overdue]
+    return dg.AssetCheckResult(
+        passed=not overdue,
+        severity=dg.AssetCheckSeverity.WARN,
+        check_name=EVENTS_CHECK,
+        metadata={"overdue": len(overdue), **metadata},
+    )
+
+
 def drift(scores: Sequence[float], history: ScoreHistory, settings: CheckSettings) -> float | None:
     """How far the mean moved; None where it cannot be told from chance.
 
@@ -198,6 +232,7 @@ def freshness_policy(settings: CheckSettings) -> dg.FreshnessPolicy | None:
 
 
 _NAMES: Mapping[str, str] = {
+    "enrichment": EVENTS_CHECK,
     "text": TEXT_CHECK,
     "thumbnails": THUMBNAILS_CHECK,
     "ocr": OCR_CHECK,

@@ -10,13 +10,14 @@ import dagster as dg
 
 from media_pipeline import __version__
 from media_pipeline.assets.batch import Batch, claim_batch
-from media_pipeline.assets.checks import freshness_policy
+from media_pipeline.assets.checks import check_events, check_specs, freshness_policy
 from media_pipeline.assets.derived_media import GROUP
 from media_pipeline.assets.ledger_table import LEDGER_TABLE, ledger_columns
 from media_pipeline.contracts.asset_enriched import build_asset_enriched
 from media_pipeline.domain.identity import dead_letter_id
 from media_pipeline.domain.outcome import Code, Derivative, Derivatives, Verdict, verdict
 from media_pipeline.domain.ports import AssetResult, Claim, DeadLetterEntry, MetadataStore
+from media_pipeline.domain.reconciliation import LedgerAudit
 from media_pipeline.domain.results import Results
 from media_pipeline.partitions import media_assets_partitions
 from media_pipeline.settings import Settings
@@ -54,7 +55,8 @@ def build_enrichment_asset(settings: Settings) -> dg.AssetsDefinition:
                 blocking=True,
                 description="Fails the run while media assets wait for a retry; warns of dead"
                 " letters, which are a handled outcome.",
-            )
+            ),
+            *check_specs("enrichment"),
         ],
     )
     def enrichment(
@@ -62,6 +64,7 @@ def build_enrichment_asset(settings: Settings) -> dg.AssetsDefinition:
         traces: dg.ResourceParam[Recorder],  # noqa: ARG001  # records while the step lives
         batch: dg.ResourceParam[Batch],
         metadata_store: dg.ResourceParam[MetadataStore],
+        ledger_audit: dg.ResourceParam[LedgerAudit],
         **by_kind: Derivatives,
     ) -> Iterator[dg.Output[Results] | dg.AssetCheckResult]:
         claims = claim_batch(context, batch, metadata_store)
@@ -69,6 +72,8 @@ def build_enrichment_asset(settings: Settings) -> dg.AssetsDefinition:
         results = judge(claims, ordered, context.run.run_id, topic)
         missing = len(batch.keys_of(context)) - len(claims)
         yield dg.Output(results)
+        recorded = sum(result.event is not None for result in results)
+        yield check_events(ledger_audit, settings.checks, recorded)
         yield _batch_verdict(results, missing)
 
     return enrichment

@@ -40,6 +40,9 @@ FUNCTIONS = {
     "release_lease": ({"lease_name": "n", "lease_token": "t"}, {"operator"}),
     "end_replay": ({"of_replay": "no-such", "proven": {}}, {"operator"}),
     "metrics": ({}, {"exporter", "operator"}),
+    "overdue_events": (
+        {"older_seconds": 1, "max_rows": 1}, {"worker", "exporter", "operator"},
+    ),
     "dead_letter_records": ({"ids": []}, {"exporter", "operator"}),
     "counts": ({}, set(COMPONENTS)),
     "doctor": ({}, set(COMPONENTS)),

@@ -5,6 +5,7 @@ import pytest
 
 from media_pipeline.assets.checks import (
     ObservedOutcomes,
+    check_events,
     check_moderation,
     check_ocr,
     check_specs,
@@ -16,8 +17,11 @@ from media_pipeline.assets.checks import (
 )
 from media_pipeline.domain.operations import ScoreHistory
 from media_pipeline.domain.outcome import Artifact, Code, Outcome, Outcomes, ProcessorResult
+from media_pipeline.domain.reconciliation import OverdueEvent
 from media_pipeline.errors import TransientError
 from media_pipeline.settings import CheckSettings
+from tests.fakes.ledger_audit import FakeLedgerAudit
+from tests.fakes.metadata_store import FakeMetadataStore
 from tests.unit.processing.test_thumbnails import encode, quarters
 
 SETTINGS = CheckSettings(min_assets=4, min_history=10, max_score_drift=0.1)
@@ -41,6 +45,29 @@ def observed(*outcomes: Outcome) -> ObservedOutcomes:
 
 def value(result: dg.AssetCheckResult, name: str):
     return result.metadata[name].value
+
+
+def test_events_that_wait_too_long_warn_with_the_oldest():
+    ledger = FakeLedgerAudit(FakeMetadataStore())
+    assert check_events(ledger, SETTINGS, 3).passed
+    ledger.overdue = [OverdueEvent("e-1", "media.out", 900.4), OverdueEvent("e-2", "o", 30)]
+    result = check_events(ledger, SETTINGS, 3)
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert (value(result, "overdue"), value(result, "recorded")) == (1, 3)
+    assert value(result, "oldest_seconds") == 900
+    assert value(result, "overdue_some") == ["media.out: e-1"]
+
+
+def test_a_ledger_that_does_not_answer_costs_no_batch_its_outcome(monkeypatch):
+    ledger = FakeLedgerAudit(FakeMetadataStore())
+
+    def away(*_):
+        raise TransientError("away", remedy="wait", code="ledger_unavailable")
+
+    monkeypatch.setattr(ledger, "overdue_events", away)
+    result = check_events(ledger, SETTINGS, 3)
+    assert result.passed
+    assert "ledger_unavailable" in value(result, "not_asked")
 
 
 def test_a_batch_without_text_in_its_text_layers_warns():
