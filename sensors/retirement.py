@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
-from media_pipeline.batch_tags import RANGE_END_TAG, RANGE_START_TAG, run_keys
+from media_pipeline.batch_tags import RANGE_END_TAG, RANGE_START_TAG, SIZE_TAG, run_keys
 from media_pipeline.domain.operations import OperationsLedger
 from media_pipeline.partitions import MEDIA_ASSETS
 from media_pipeline.settings import RetirementSettings, Settings
-from sensors.retirement_plan import busy_keys, page_of, removable
+from sensors.retirement_plan import Place, Range, busy_keys, decided_by, removable
 from sensors.runs import UNFINISHED
 
 NAME = "retirement_sensor"
@@ -54,12 +54,16 @@ def evaluate(
     instance = context.instance
     if _backfilling(instance):
         return _result("A backfill is under way: its partitions must stay.", context.cursor)
-    known = instance.get_dynamic_partitions(MEDIA_ASSETS)
-    page = page_of(known, context.cursor or None, settings)
+    place = _place(instance, Place.loads(context.cursor), settings)
+    page = instance.get_paginated_dynamic_partitions(
+        MEDIA_ASSETS, limit=settings.max_keys_per_tick, ascending=True, cursor=place.after
+    )
+    crowded, others = place.split(page.results)
     done = [
-        *ledger.retirable(page.crowded, idle_seconds=settings.idle_seconds),
-        *ledger.retirable(page.others, idle_seconds=settings.keep_days * 86_400),
+        *ledger.retirable(crowded, idle_seconds=settings.idle_seconds),
+        *ledger.retirable(others, idle_seconds=settings.keep_days * 86_400),
     ]
+    going: list[str] = []
     removed: list[str] = []
     if done:
         runs = instance.get_run_records(
@@ -71,20 +75,34 @@ def evaluate(
                 " they need cannot be told from others, none was removed.",
                 context.cursor,
             )
-        going = removable(done, _busy(known, [one.dagster_run for one in runs]))
+        unfinished = [one.dagster_run for one in runs]
+        going = removable(done, _busy(instance, page.results, unfinished))
         removed = _remove(instance, going, lambda: clock() < deadline)
-        removed = _without_needed(instance, ledger, removed)
-    # A page that gave all it had is behind us; one that was cut short is looked at again.
-    kept = [key for key in page.keys if key not in set(removed)]
-    cursor = "" if page.last else (kept[-1] if kept else context.cursor)
+    cut_short = len(removed) < len(going)
+    removed = _without_needed(instance, ledger, removed) if removed else []
+    # A page that was cut short is looked at again.
+    if not cut_short:
+        place = place.behind(page.results, page.cursor) if page.has_more else Place()
     said = (
-        f"{len(known)} asset partitions known, window {settings.keep_keys} keys and"
-        f" {settings.keep_days:g} days: looked at {len(page.keys)}, {len(done)} done and outside,"
-        f" removed {len(removed)}{_span(removed)}."
+        f"Window {settings.keep_keys} keys and {settings.keep_days:g} days: looked at"
+        f" {len(page.results)}, {len(done)} done and outside, removed"
+        f" {len(removed)}{_span(removed)}."
     )
     if removed:
         context.log.info(said)
-    return _result(said, cursor)
+    return _result(said, place.dumps())
+
+
+def _place(instance: dg.DagsterInstance, place: Place, settings: RetirementSettings) -> Place:
+    """Where this tick goes on. A round begins with a look at the newest keys, which costs as much
+    as the window is large; the ticks after it read a page each."""
+    lost = place.boundary and not instance.has_dynamic_partition(MEDIA_ASSETS, place.boundary)
+    if place.after and not lost:
+        return place
+    newest = instance.get_paginated_dynamic_partitions(
+        MEDIA_ASSETS, limit=settings.keep_keys, ascending=False
+    )
+    return Place(None, newest.results[-1] if newest.has_more else None)
 
 
 def _result(said: str, cursor: str | None) -> dg.SensorResult:
@@ -101,13 +119,23 @@ def _backfilling(instance: dg.DagsterInstance) -> bool:
     return bool(instance.get_backfills(filters=unfinished, limit=1))
 
 
-def _busy(known: Sequence[str], runs: Sequence[dg.DagsterRun]) -> set[str]:
+def _busy(
+    instance: dg.DagsterInstance, page: Sequence[str], runs: Sequence[dg.DagsterRun]
+) -> set[str]:
+    """Keys of the page that unfinished runs need, and maybe others."""
     ranges = [
-        (run.tags[RANGE_START_TAG], run.tags[RANGE_END_TAG])
+        Range(run.tags[RANGE_START_TAG], run.tags[RANGE_END_TAG], _size(run))
         for run in runs
         if RANGE_START_TAG in run.tags and RANGE_END_TAG in run.tags
     ]
-    return busy_keys(known, ranges).union(*(run_keys(run.tags, run.run_config) for run in runs))
+    if not decided_by(page, ranges):  # somebody's own run over a long range
+        page = instance.get_dynamic_partitions(MEDIA_ASSETS)
+    return busy_keys(page, ranges).union(*(run_keys(run.tags, run.run_config) for run in runs))
+
+
+def _size(run: dg.DagsterRun) -> int | None:
+    told = run.tags.get(SIZE_TAG, "")
+    return int(told) if told.isdecimal() else None
 
 
 def _remove(

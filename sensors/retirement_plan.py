@@ -2,54 +2,81 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-
-from media_pipeline.settings import RetirementSettings
+from dataclasses import asdict, dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Keys that one tick looks at, oldest first.
+class Place:
+    """The sensor's cursor: how far the present round over all keys, oldest first, has come.
 
-    `crowded` are older than the newest `keep_keys`: they go soon after they are done. `others`
-    are within that count and go by age alone. `last`: nothing follows.
+    `after`: Dagster's own cursor behind the last page, None at the beginning of a round.
+    `boundary`: the oldest of the newest `keep_keys` keys as the round began; None: there are no
+    more than that, or it is behind us, so that no key to come is one too many.
     """
 
-    crowded: Sequence[str]
-    others: Sequence[str]
-    last: bool
+    after: str | None = None
+    boundary: str | None = None
 
-    @property
-    def keys(self) -> list[str]:
-        return [*self.crowded, *self.others]
-
-
-def page_of(known: Sequence[str], after: str | None, settings: RetirementSettings) -> Page:
-    """The next keys after `after` (from the oldest on, when it is not known any more)."""
-    excess = max(0, len(known) - settings.keep_keys)
-    start = 0
-    if after is not None:
+    @classmethod
+    def loads(cls, text: str | None) -> Place:
+        """Read a persisted cursor; one that cannot be read begins a round."""
         try:
-            start = known.index(after) + 1
-        except ValueError:
-            start = 0
-    end = start + settings.max_keys_per_tick
-    return Page(
-        crowded=known[start : min(end, excess)],
-        others=known[max(start, excess) : end],
-        last=end >= len(known),
+            return cls(**json.loads(text or "{}"))
+        except (ValueError, TypeError):
+            return cls()
+
+    def dumps(self) -> str:
+        """The inverse of `loads`."""
+        return json.dumps(asdict(self))
+
+    def split(self, keys: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+        """Keys of the next page: those older than the newest `keep_keys`, which go soon after they
+        are done, and those within that count, which go by age alone."""
+        if self.boundary is None:
+            return [], keys
+        at = keys.index(self.boundary) if self.boundary in keys else len(keys)
+        return keys[:at], keys[at:]
+
+    def behind(self, keys: Sequence[str], cursor: str) -> Place:
+        """The place after that page; `cursor` is Dagster's."""
+        boundary = None if self.boundary in keys else self.boundary
+        return replace(self, after=cursor, boundary=boundary)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What a range run works on: all between two keys. `size`: how many keys, None: not told."""
+
+    first: str
+    last: str
+    size: int | None = None
+
+
+def decided_by(page: Sequence[str], ranges: Iterable[Range]) -> bool:
+    """Whether `page` alone tells which of its keys lie in the ranges.
+
+    A range with neither end in it has nothing of it, unless it has all of it.
+    """
+    known = set(page)
+    return all(
+        one.first in known or one.last in known or (one.size is not None and one.size <= len(page))
+        for one in ranges
     )
 
 
-def busy_keys(known: Sequence[str], ranges: Iterable[tuple[str, str]]) -> set[str]:
-    """All keys between the ends of ranges: a range means what lies between them in `known`,
-    so none of it may go while a run needs it."""
+def busy_keys(known: Sequence[str], ranges: Iterable[Range]) -> set[str]:
+    """All keys between the ends of ranges: a range means what lies between them, so none of it
+    may go while a run needs it. `known`: all keys in order, or a page that decides. An end that
+    lies outside is taken to lie beyond: what is between must stay."""
     position = {key: number for number, key in enumerate(known)}
     busy: set[str] = set()
-    for first, last in ranges:
-        if first in position and last in position:
-            busy.update(known[position[first] : position[last] + 1])
+    for one in ranges:
+        if one.first in position or one.last in position:
+            first = position.get(one.first, 0)
+            last = position.get(one.last, len(known) - 1)
+            busy.update(known[first : last + 1])
     return busy
 
 
