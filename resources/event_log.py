@@ -19,7 +19,7 @@ from media_pipeline.domain.media_asset import MessageRecord
 from media_pipeline.domain.ports import CredentialSource, Poll, Span
 from media_pipeline.errors import SystemicError, TransientError
 from media_pipeline.settings import KafkaSettings
-from resources.event_log_client import KafkaConnection, client_options
+from resources.event_log_client import KafkaConnection
 from resources.event_sink import KafkaEventSink
 
 _POLL_SECONDS = 0.25
@@ -133,7 +133,7 @@ class KafkaEventSource(KafkaConnection):
 
         if self._consumer is None:
             self._consumer = KafkaConsumer(
-                **client_options(self._settings, self._credentials),
+                **self._options(),
                 group_id=self._settings.group_id,
                 enable_auto_commit=False,
                 auto_offset_reset="none",

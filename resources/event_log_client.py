@@ -1,7 +1,7 @@
 """Connections to the event log: how to log in, what its errors mean, one more try after a refusal.
 
-Passwords, tokens and certificates are read when a connection is made, so that a rotation needs
-no restart.
+Passwords, tokens and certificates are read at each connection, also those that a client makes by
+itself (`event_log_secrets`), so that a rotation needs no restart.
 """
 
 from __future__ import annotations
@@ -42,23 +42,20 @@ def _tls_options(settings: KafkaSettings, credentials: CredentialSource) -> dict
     for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
         if getattr(settings, name):
             options[name] = getattr(settings, name)
-    if settings.ssl_key_encrypted:
-        options["ssl_password"] = credentials.secret("kafka_key_password")
+    if settings.ssl_certfile:
+        # Never None: OpenSSL would ask the terminal for the password of an encrypted key.
+        encrypted = settings.ssl_key_encrypted
+        options["ssl_password"] = credentials.secret("kafka_key_password") if encrypted else ""
     return options
 
 
 def _sasl_options(settings: KafkaSettings, credentials: CredentialSource) -> dict[str, Any]:
-    from kafka.net.sasl.oauth import AbstractTokenProvider
+    from resources.event_log_secrets import CurrentSecret, register
 
-    class Current(AbstractTokenProvider):  # type: ignore[misc]  # no types published
-        """Asked at each connection and each re-authentication."""
-
-        def token(self) -> str:
-            return credentials.secret("kafka_token")
-
+    register()
     options: dict[str, Any] = {"sasl_mechanism": settings.sasl_mechanism}
     if settings.sasl_mechanism == "OAUTHBEARER":
-        options["sasl_oauth_token_provider"] = Current()
+        options["sasl_oauth_token_provider"] = CurrentSecret(credentials, "kafka_token")
         return options
     if not settings.sasl_username:
         raise SystemicError(
@@ -67,17 +64,17 @@ def _sasl_options(settings: KafkaSettings, credentials: CredentialSource) -> dic
             code="credentials_missing",
         )
     options["sasl_plain_username"] = settings.sasl_username
-    options["sasl_plain_password"] = credentials.secret("kafka_password")
+    options["sasl_plain_password"] = CurrentSecret(credentials, "kafka_password")
     return options
 
 
 class _LoginRefusedError(SystemicError):
-    """Worth one more try with a fresh password or token."""
+    """In the middle of something: worth a new client, which tries what is current."""
 
 
 class KafkaConnection:
     """What reading and publishing share: a client that is dropped when it breaks, and made anew
-    with current credentials when the broker refuses its login."""
+    when the broker refuses its login."""
 
     def __init__(self, settings: KafkaSettings, credentials: CredentialSource) -> None:
         self._settings = settings
@@ -96,8 +93,6 @@ class KafkaConnection:
             try:
                 return self._once(doing, call)
             except _LoginRefusedError:
-                # Rotated in between: the client keeps the password that it was made with.
-                self._refuse_login()
                 return self._once(doing, call)
 
     def _once(self, doing: str, call: Callable[[], Answer]) -> Answer:
@@ -108,10 +103,15 @@ class KafkaConnection:
             self._close()
             raise
 
-    def _refuse_login(self) -> None:
-        oauth = self._settings.sasl_mechanism == "OAUTHBEARER"
-        name = "kafka_token" if oauth else "kafka_password"
-        self._credentials.refused(name, self._credentials.secret(name))
+    def _options(self) -> dict[str, Any]:
+        """For a client that is made now. A login by hand goes before: it tells at once and
+        exactly what kafka-python would call a time-out; see `event_log_login.sign_in`."""
+        options = client_options(self._settings, self._credentials)
+        if self._settings.security_protocol != "PLAINTEXT":
+            from resources.event_log_login import sign_in
+
+            sign_in(self._settings, options)
+        return options
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 from media_pipeline.domain.ports import CredentialSource, OutgoingEvent
 from media_pipeline.settings import KafkaSettings
-from resources.event_log_client import KafkaConnection, client_options
+from resources.event_log_client import KafkaConnection
 
 
 class KafkaEventSink(KafkaConnection):
@@ -49,7 +49,7 @@ class KafkaEventSink(KafkaConnection):
         if self._producer is None:
             batching = {"batch_size": 0, "linger_ms": 0} if self._settings.unbatched else {}
             self._producer = KafkaProducer(
-                **client_options(self._settings, self._credentials),
+                **self._options(),
                 acks="all",
                 retries=5,
                 max_block_ms=int(self._settings.request_timeout_seconds * 1000),

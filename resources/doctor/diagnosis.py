@@ -57,7 +57,7 @@ def diagnose(
             yield from check_ledger(settings, client, now())
     events = KafkaEventSource(settings.kafka, source)
     try:
-        yield from check_event_log(settings, events)
+        yield from check_event_log(settings, events, source)
     finally:
         events.close()
     yield from check_dagster_storage()

@@ -16,6 +16,9 @@ from media_pipeline.cli.main import app
 from media_pipeline.local_stack.secrets_file import load_or_make
 from media_pipeline.settings import settings_of
 from resources.doctor import diagnose
+from tests.fakes.broker_front import BrokerFront, server_context
+from tests.fakes.certificates import Authority
+from tests.fakes.sasl_server import Users
 
 P = "MEDIA_PIPELINE_"
 AWAY = "127.0.0.1:1"
@@ -255,7 +258,8 @@ def test_a_topic_that_is_missing(examine):
 
 def test_the_broker_is_away_and_is_asked_once(examine):
     found = examine(events=True, KAFKA__BOOTSTRAP_SERVERS=AWAY)
-    assert failures(found) == {"topic media.ingested.v1": "event_log_unavailable"}
+    assert failures(found) == {"event log login": "event_log_unavailable"}
+    assert not [name for name in found if name.startswith("topic")]
 
 
 def test_a_secret_in_clear_is_warned_of(examine):
@@ -265,7 +269,61 @@ def test_a_secret_in_clear_is_warned_of(examine):
     )  # fmt: skip
     assert found["event log"].code == "secret_in_clear"
     # The vault holds no password for it.
-    assert failures(found)["topic media.ingested.v1"] == "credentials_missing"
+    assert failures(found)["event log login"] == "credentials_missing"
+
+
+@pytest.fixture
+def front(stack, tmp_path):
+    """(front, variables that get in): the broker behind TLS and SCRAM."""
+    authority, users = Authority(tmp_path), Users(media="a-pass-word")
+    tls = server_context(*authority.issue("broker", host="127.0.0.1"))
+    with BrokerFront(stack.kafka_bootstrap, tls=tls, users=users) as front:
+        token = own_token(stack, role="media_writer", exp=int(time.time()) + 60)
+        yield (
+            front,
+            {
+                **by_environment(stack, token),
+                "KAFKA__BOOTSTRAP_SERVERS": front.bootstrap,
+                "KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
+                "KAFKA__SSL_CAFILE": str(authority.file),
+                "KAFKA__SASL_USERNAME": "media",
+                "KAFKA__SASL_PASSWORD": "a-pass-word",
+            },
+        )
+
+
+def test_a_login_to_the_event_log(examine, front):
+    _, variables = front
+    found = examine(events=True, **variables)
+    assert failures(found) == {}
+    assert "SCRAM-SHA-512 over SASL_SSL" in found["event log login"].detail
+    assert found["topic media.ingested.v1"].state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"KAFKA__SASL_PASSWORD": "an-other-word"}, "credentials_refused"),
+        ({"KAFKA__SSL_CAFILE": None}, "tls_untrusted"),
+        ({"KAFKA__BOOTSTRAP_SERVERS": "localhost:{port}"}, "tls_wrong_host"),
+        ({"KAFKA__SECURITY_PROTOCOL": "PLAINTEXT"}, "event_log_wrong_endpoint"),
+        ({"KAFKA__SSL_CAFILE": "/nowhere.pem"}, "tls_files"),
+    ],
+)
+def test_logins_that_fail_are_told_apart(examine, front, changes, code):
+    there, variables = front
+    wrong = {name: value and value.format(port=there.port) for name, value in changes.items()}
+    found = examine(events=True, **{**variables, **wrong})
+    assert failures(found) == {"event log login": code}
+    assert not [word for word in ("a-pass-word", "an-other-word") if word in repr(found)]
+
+
+def test_a_topic_that_the_acls_do_not_open(examine, front):
+    there, variables = front
+    there.denied.add("media.processing.dlq")
+    found = examine(events=True, **variables)
+    assert failures(found) == {"topic media.processing.dlq": "event_log_refused"}
+    assert "ACL" in found["topic media.processing.dlq"].remedy
 
 
 def test_dagsters_storage(examine, stack, tmp_path, monkeypatch):

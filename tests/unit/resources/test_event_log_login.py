@@ -1,8 +1,11 @@
 """How the event log is logged in to: options per mechanism, and one more try after a refusal."""
 
+from types import SimpleNamespace
+
 import pytest
 from kafka import KafkaConsumer
 from kafka.errors import KafkaTimeoutError, SaslAuthenticationFailedError
+from kafka.net.sasl import get_sasl_mechanism
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from media_pipeline.errors import SystemicError, TransientError
@@ -10,6 +13,7 @@ from media_pipeline.settings import KafkaSettings, settings_of
 from resources.build import build_resources
 from resources.event_log import KAFKA_RESOURCE_FIELDS
 from resources.event_log_client import client_options
+from resources.event_log_secrets import register
 from resources.event_sink import KafkaEventSink
 
 
@@ -43,7 +47,8 @@ def test_passwords(mechanism, protocol):
     assert found["security_protocol"] == protocol
     assert found["sasl_mechanism"] == mechanism
     assert found["sasl_plain_username"] == "media"
-    assert found["sasl_plain_password"] == "kafka_password-1"
+    assert found["sasl_plain_password"].token() == "kafka_password-1"
+    assert "kafka_password-1" not in repr(found)
     assert ("ssl_check_hostname" in found) == (protocol == "SASL_SSL")
 
 
@@ -59,6 +64,7 @@ def test_oauthbearer_asks_for_the_token_at_each_connection():
     provider = found["sasl_oauth_token_provider"]
     assert isinstance(provider, AbstractTokenProvider)
     assert provider.token() == "kafka_token-1"
+    provider.accepted()
     credentials.round = 2
     assert provider.token() == "kafka_token-2"
     assert "sasl_plain_password" not in found
@@ -75,6 +81,11 @@ def test_mutual_tls():
     }  # fmt: skip
     assert {name: found[name] for name in wanted} == wanted
     assert not [name for name in found if name.startswith("sasl")]
+
+
+def test_the_password_of_a_key_is_never_asked_for_at_a_terminal():
+    found = options(security_protocol="SSL", ssl_certfile="/me.pem", ssl_keyfile="/me.key")
+    assert found["ssl_password"] == ""
 
 
 @pytest.mark.parametrize(
@@ -112,22 +123,48 @@ def test_every_setting_of_the_connection_reaches_the_resource():
 
 
 @pytest.mark.parametrize(
-    ("mechanism", "name"), [("SCRAM-SHA-512", "kafka_password"), ("OAUTHBEARER", "kafka_token")]
+    ("mechanism", "option", "name"),
+    [
+        ("SCRAM-SHA-512", "sasl_plain_password", "kafka_password"),
+        ("OAUTHBEARER", "sasl_oauth_token_provider", "kafka_token"),
+    ],
 )
-def test_a_refused_login_is_tried_once_more_with_what_is_current(mechanism, name):
+def test_what_did_not_get_in_is_fetched_anew(mechanism, option, name):
     credentials = Rotating()
-    sink = KafkaEventSink(KafkaSettings(sasl_mechanism=mechanism), credentials)
+    settings = KafkaSettings(
+        security_protocol="SASL_SSL", sasl_mechanism=mechanism, sasl_username="media"
+    )
+    secret = client_options(settings, credentials)[option]
+    assert secret.token() == f"{name}-1"
+    secret.accepted()
+    assert secret.token() == f"{name}-1"
+    assert not credentials.refusals
+    assert secret.token() == f"{name}-2", "asked again without having got in"
+    assert credentials.refusals == [(name, f"{name}-1")]
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+def test_clients_of_others_keep_their_passwords(mechanism):
+    register()
+    given = {"sasl_plain_username": "u", "sasl_plain_password": "p", "sasl_mechanism": mechanism}
+    login = get_sasl_mechanism(mechanism)(**given)
+    assert b"u" in login.auth_bytes()
+    assert not login.is_authenticated()
+
+
+def test_a_client_that_is_refused_in_the_middle_is_made_anew():
+    sink = KafkaEventSink(KafkaSettings(), Rotating())
     seen = []
 
     def publish():
-        seen.append(credentials.secret(name))
+        seen.append(sink._producer)
         if len(seen) == 1:
             raise SaslAuthenticationFailedError("no")
         return "done"
 
+    sink._producer = SimpleNamespace(close=lambda timeout: None)
     assert sink._talk("publishing", publish) == "done"
-    assert seen == [f"{name}-1", f"{name}-2"]
-    assert credentials.refusals == [(name, f"{name}-1")]
+    assert seen[1] is None
 
 
 def test_a_login_that_stays_refused_is_systemic_and_quotes_no_secret():
