@@ -5,10 +5,12 @@ clients stay here. One thread per connection, one request at a time: a broker an
 """
 
 import contextlib
+import math
 import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Collection
 from typing import Self
 
@@ -126,6 +128,7 @@ class _Conversation:
         self._mechanism = ""
         self._login: Login | None = None
         self._is_in = front.users is None
+        self._ends = math.inf
 
     def run(self) -> None:
         while True:
@@ -135,11 +138,11 @@ class _Conversation:
                 self._handshake(request, version)
             elif api == _AUTHENTICATE:
                 self._authenticate(request, version)
-            elif self._is_in or api == _API_VERSIONS:
+            elif (self._is_in and time.monotonic() < self._ends) or api == _API_VERSIONS:
                 _send(self._broker, request)
                 _send(self._client, self._translated(api, version, _frame(self._broker)))
             else:
-                raise EOFError  # brokers hang up on whoever asks before the login
+                raise EOFError  # brokers hang up on whoever asks before a login or long after it
 
     def _handshake(self, request: bytes, version: int) -> None:
         asked = SaslHandshakeRequest.decode(request, version=version, header=True)
@@ -162,12 +165,13 @@ class _Conversation:
             answer.auth_bytes = self._login.step(asked.auth_bytes)
         except RefusedError as error:
             answer.error_code, answer.error_message = _FAILED, str(error)
-            users.refusals.append(self._mechanism)
+            users.note(self._mechanism, is_in=False)
         else:
             self._is_in = bool(self._login.user)
             if self._is_in:
-                users.logins.append(self._mechanism)
-                answer.session_lifetime_ms = self._front._session_ms
+                users.note(self._mechanism, is_in=True)
+                answer.session_lifetime_ms = lifetime = self._front._session_ms
+                self._ends = time.monotonic() + lifetime / 1000 if lifetime else math.inf
         self._answer(asked, answer)
         if answer.error_code:
             raise EOFError

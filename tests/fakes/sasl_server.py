@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import secrets
+import threading
 from dataclasses import dataclass
 
 HASHES = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
@@ -40,8 +41,9 @@ class Users:
         self._scram: dict[tuple[str, str], ScramSecret] = {}
         #: Whether a bearer token is good; by default none is.
         self.accepts_token = lambda token: False
-        self.refusals: list[str] = []
-        self.logins: list[str] = []
+        self.refusals: list[str] = []  # mechanisms
+        self.logins: list[str] = []  # likewise
+        self._happened = threading.Condition()
         for user, password in passwords.items():
             self.set_password(user, password)
 
@@ -49,6 +51,15 @@ class Users:
         self._plain[user] = password
         for mechanism in HASHES:
             self._scram[mechanism, user] = ScramSecret.of(mechanism, password)
+
+    def note(self, mechanism: str, *, is_in: bool) -> None:
+        with self._happened:
+            (self.logins if is_in else self.refusals).append(mechanism)
+            self._happened.notify_all()
+
+    def wait_for_logins(self, count: int, seconds: float = 30) -> None:
+        with self._happened:
+            assert self._happened.wait_for(lambda: len(self.logins) >= count, seconds)
 
     def is_password(self, user: str, password: str) -> bool:
         return self._plain.get(user) == password

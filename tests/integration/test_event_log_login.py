@@ -298,3 +298,42 @@ def test_an_impostor_who_knows_no_password_gets_no_event(stack, papers, topic, u
     with BrokerFront(stack.kafka_bootstrap, users=Credulous(media=PASSWORD)) as front:
         settings = settings_for(front, papers, security_protocol="SASL_PLAINTEXT")
         assert refusal(settings, topic).code == "event_log_wrong_endpoint"
+
+
+# --- what changes while a client lives ----------------------------------------------------------
+
+
+class Changing:
+    """Credentials that somebody rotates; nothing is kept of them."""
+
+    def __init__(self):
+        self.value = PASSWORD
+        self.refusals = []
+
+    def secret(self, name):
+        return self.value
+
+    def refused(self, name, value):
+        self.refusals.append(name)
+
+
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "OAUTHBEARER"])
+def test_a_session_that_ends_goes_on_with_what_is_current(stack, papers, topic, users, mechanism):
+    """Brokers may bound a session (connections.max.reauth.ms): it goes on after another login."""
+    credentials = Changing()
+    users.accepts_token = lambda token: token == credentials.value
+    with BrokerFront(stack.kafka_bootstrap, users=users, session_seconds=1) as front:
+        settings = settings_for(
+            front, papers, security_protocol="SASL_PLAINTEXT", sasl_mechanism=mechanism
+        )
+        sink = KafkaEventSink(settings, credentials)
+        sink.publish([OutgoingEvent("1", topic, b"key", b"before")])
+        producer, before = sink._producer, len(users.logins)
+        credentials.value = "the-next-one"
+        users.set_password("media", "the-next-one")
+        users.wait_for_logins(before + 1)
+        sink.publish([OutgoingEvent("2", topic, b"key", b"after")])
+        assert sink._producer is producer
+        sink.close()
+    assert not users.refusals
+    assert not credentials.refusals

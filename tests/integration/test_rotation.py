@@ -1,8 +1,8 @@
 """Everything that can be rotated is, while media assets stream through: nothing fails or restarts.
 
-The stream is what a run does to ledger and object store, through the adapters that runs use, once
-as a workload with an identity and once with stored keys. The embedded broker has no SASL, so that
-Kafka's part is in tests/unit/resources/test_event_log_login.py alone.
+Two streams do what a run does to ledger and object store, through the adapters that runs use, once
+as a workload with an identity and once with stored keys. A third one publishes events and reads
+them, through a front that asks the embedded broker's clients for a password.
 """
 
 import base64
@@ -17,48 +17,49 @@ import jwt
 import pytest
 
 from media_pipeline.domain.media_asset import SourceObject
+from media_pipeline.domain.ports import OutgoingEvent
+from media_pipeline.errors import TransientError
 from media_pipeline.local_stack import metadata_server, vault
 from media_pipeline.local_stack.secrets_file import load_or_make, write_private
+from media_pipeline.settings import KafkaSettings
 from resources.credentials import StoredCredentials, WorkloadIdentity
+from resources.event_log import KafkaEventSource
+from resources.event_sink import KafkaEventSink
 from resources.metadata_store import PostgrestMetadataStore
 from resources.object_store import S3ObjectStore
 from resources.postgrest_client import PostgrestClient
 from tests.contract.credentials.conftest import Corner
+from tests.fakes.broker_front import BrokerFront
 from tests.fakes.ledger_story import arrive, run
+from tests.fakes.sasl_server import Users
 
 PORTION = 20  # media assets between two rotations, per stream
 
 
 class Stream:
-    """Media assets, one after the other, until told to end; remembers the first failure."""
+    """One step after the other until told to end; remembers the first failure."""
 
-    def __init__(self, name, settings, source, scratch):
+    def __init__(self, name, source, threads):
         self.name = name
         self.source = source
         self.done = 0
         self.failure = None
-        self._scratch = scratch
-        self._store = S3ObjectStore(settings.object_store, source)
-        client = PostgrestClient(settings.ledger.url, source, schema="media")
-        self._ledger = PostgrestMetadataStore(client)
         self._moved = threading.Condition()
         self._ending = threading.Event()
-        self._threads = [threading.Thread(target=self._work, args=(n,)) for n in range(2)]
+        self._threads = [threading.Thread(target=self._work, args=(n,)) for n in range(threads)]
+
+    def start(self):
         for thread in self._threads:
             thread.start()
+        return self
+
+    def step(self, number):
+        raise NotImplementedError
 
     def _work(self, number):
-        file = self._scratch / f"{self.name}-{number}"
         try:
             while not self._ending.is_set():
-                asset = f"{self.name}-{uuid.uuid4().hex}"
-                self._store.upload("media", f"in/{asset}", asset.encode(), None)
-                arrive(self._ledger, asset)
-                found = self._store.fetch(
-                    SourceObject("media", f"in/{asset}"), file, max_bytes=1000
-                )
-                self._store.put(f"derived/{asset}", found.path.read_bytes(), "text/plain")
-                run(self._ledger, asset)
+                self.step(number)
                 with self._moved:
                     self.done += 1
                     self._moved.notify_all()
@@ -79,6 +80,63 @@ class Stream:
         self._ending.set()
         for thread in self._threads:
             thread.join(60)
+
+
+class MediaStream(Stream):
+    """Media assets: upload, register, fetch, put, record."""
+
+    def __init__(self, name, settings, source, scratch):
+        super().__init__(name, source, threads=2)
+        self._scratch = scratch
+        self._store = S3ObjectStore(settings.object_store, source)
+        client = PostgrestClient(settings.ledger.url, source, schema="media")
+        self._ledger = PostgrestMetadataStore(client)
+
+    def step(self, number):
+        file = self._scratch / f"{self.name}-{number}"
+        asset = f"{self.name}-{uuid.uuid4().hex}"
+        self._store.upload("media", f"in/{asset}", asset.encode(), None)
+        arrive(self._ledger, asset)
+        found = self._store.fetch(SourceObject("media", f"in/{asset}"), file, max_bytes=1000)
+        self._store.put(f"derived/{asset}", found.path.read_bytes(), "text/plain")
+        run(self._ledger, asset)
+
+
+class EventStream(Stream):
+    """Events out and in again; one that a broken connection took along is sent once more, which
+    is what the relay does with its outbox."""
+
+    def __init__(self, settings, source, topic):
+        super().__init__("events", source, threads=1)
+        self.sink, self.events = (
+            KafkaEventSink(settings, source),
+            KafkaEventSource(settings, source),
+        )
+        self.sent, self.read, self.broken = [], [], 0
+        self._topic, self._positions = topic, {}
+
+    def step(self, number):
+        name = uuid.uuid4().hex.encode()
+        self._again(lambda: self.sink.publish([OutgoingEvent("1", self._topic, b"k", name)]))
+        self.sent.append(name)
+        self._again(self.catch_up)
+
+    def catch_up(self):
+        found = self.events.poll(self._topic, self._positions, max_records=100, deadline_seconds=10)
+        self.read += [record.value for record in found.records]
+        self._positions = dict(found.positions)
+
+    def _again(self, call):
+        while True:
+            try:
+                return call()
+            except TransientError:
+                self.broken += 1
+
+    def end(self):
+        super().end()
+        self.sink.close()
+        self.events.close()
 
 
 class Ground:
@@ -135,6 +193,12 @@ class Ground:
         except S3Error:
             return False
 
+    def keep(self, **values):
+        """New values in the kv secret, beside the others."""
+        self.corner.client.secrets.kv.v2.patch(
+            path=self.corner.name, mount_point="secret", secret=values
+        )
+
     def until(self, ready):
         self.stack.servers["postgrest"].wait_ready(ready)
 
@@ -177,12 +241,41 @@ def streams(ground, stack, tmp_path):
     file.write_text(fields.pop("secret_id"))
     login = corner.settings(**fields, secret_id_file=str(file))
     ground.until(lambda: ground.opens(pair) and ground.accepts(ground.ledger_token(key)))
+    identity = WorkloadIdentity(login, settings.object_store)
     started = [
-        Stream("identity", settings, WorkloadIdentity(login, settings.object_store), tmp_path),
-        Stream("stored", settings, StoredCredentials(login), tmp_path),
+        MediaStream("identity", settings, identity, tmp_path).start(),
+        MediaStream("stored", settings, StoredCredentials(login), tmp_path).start(),
     ]
     yield started
     for stream in started:
+        stream.end()
+
+
+@pytest.fixture
+def users():
+    return Users(media="kafka-word-1")
+
+
+@pytest.fixture
+def events(ground, streams, stack, users):
+    """A stream of events with the stored credentials, through (`events.front`)."""
+    from kafka.admin import KafkaAdminClient, NewTopic
+
+    topic = ground.corner.name
+    admin = KafkaAdminClient(bootstrap_servers=stack.kafka_bootstrap)
+    admin.create_topics([NewTopic(name=topic, num_partitions=1, replication_factor=1)])
+    admin.close()
+    ground.keep(kafka_password="kafka-word-1")
+    with BrokerFront(stack.kafka_bootstrap, users=users) as front:
+        settings = KafkaSettings(
+            bootstrap_servers=front.bootstrap, security_protocol="SASL_PLAINTEXT",
+            sasl_username="media", unbatched=True, request_timeout_seconds=5,
+        )  # fmt: skip
+        stream = EventStream(
+            settings, StoredCredentials(streams[1].source.session.api.settings), topic
+        )
+        stream.front = front
+        yield stream.start()
         stream.end()
 
 
@@ -203,10 +296,7 @@ def rotate_store_keys(ground, old, new):
     """Both valid for a while; the old pair is gone at the end."""
     ground.allow_keys(old, new)
     ground.until(lambda: ground.opens(new))
-    ground.corner.client.secrets.kv.v2.patch(
-        path=ground.corner.name, mount_point="secret",
-        secret={"object_store_access_key": new[0], "object_store_secret_key": new[1]},
-    )  # fmt: skip
+    ground.keep(object_store_access_key=new[0], object_store_secret_key=new[1])
     ground.allow_keys(new)
     ground.until(lambda: not ground.opens(old))
 
@@ -218,9 +308,7 @@ def rotate_ledger_key(ground, new: bytes):
     ground.tell_postgrest()
     token = ground.ledger_token(new)
     ground.until(lambda: ground.accepts(token))
-    ground.corner.client.secrets.kv.v2.patch(
-        path=ground.corner.name, mount_point="secret", secret={"ledger_token": token}
-    )
+    ground.keep(ledger_token=token)
     ground.ledger_keys = [jwk(new)]
     ground.tell_postgrest()
 
@@ -235,10 +323,17 @@ def rotate_identity_key(ground, token: str):
     ground.until(lambda: not ground.accepts(token))
 
 
-def test_everything_is_rotated_during_a_stream(ground, streams, stack, tmp_path):
+def rotate_kafka_password(ground, events, users, new: str):
+    """The old one is refused from now on, and every connection has to log in anew."""
+    ground.keep(kafka_password=new)
+    users.set_password("media", new)
+    events.front.drop_connections()
+
+
+def test_everything_is_rotated_during_a_stream(ground, streams, events, users, stack, tmp_path):
     identity, stored = streams
     pids = {name: server.pid for name, server in stack.servers.items()}
-    for stream in streams:
+    for stream in (*streams, events):
         stream.further()
 
     revoked = rotate_vault_login(ground, streams, tmp_path / "secret-id")
@@ -265,9 +360,16 @@ def test_everything_is_rotated_during_a_stream(ground, streams, stack, tmp_path)
     identity.further()
     assert identity.source.object_store_keys().access_key != temporary.access_key
 
-    for stream in streams:
+    assert events.source.secret("kafka_password") == "kafka-word-1"
+    rotate_kafka_password(ground, events, users, "kafka-word-2")
+    events.further()
+    assert users.refusals, "the password that was held was tried, and was no longer good"
+    assert events.source.secret("kafka_password") == "kafka-word-2"
+
+    for stream in (*streams, events):
         stream.end()
         assert stream.failure is None
         assert stream.source.session._login.token not in revoked
+    assert set(events.sent) == set(events.read)
     assert sum(stream.done for stream in streams) >= 6 * PORTION
     assert {name: server.pid for name, server in stack.servers.items()} == pids
