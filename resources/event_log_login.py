@@ -10,7 +10,8 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from kafka import errors
@@ -39,33 +40,44 @@ class _HungUpError(Exception):
     """The other side ended the connection."""
 
 
-def sign_in(settings: KafkaSettings, options: dict[str, Any]) -> str:
-    """Log in at the first broker that can be reached and leave again; answers its address.
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """`where` is the address of the broker that let us in; "" when nobody listens. `topics`: name
+    of kafka-python's error class by topic that was asked for and is not open to us."""
 
-    Answers "" when nobody listens: the client waits for that. Whoever is refused tries once more
-    with what is current then. SystemicError `credentials_refused`, `sasl_mechanism`, `tls_files`,
+    where: str
+    topics: Mapping[str, str] = field(default_factory=dict)
+
+
+def sign_in(
+    settings: KafkaSettings, options: dict[str, Any], topics: Sequence[str] = ()
+) -> SignedIn:
+    """Log in at the first broker that can be reached, ask about `topics`, and leave again.
+
+    When nobody listens it is the client that waits. Whoever is refused tries once more with what
+    is current then. SystemicError `credentials_refused`, `sasl_mechanism`, `tls_files`,
     `tls_untrusted`, `tls_wrong_host`, `tls_expired`, `tls_client_refused`,
     `event_log_wrong_endpoint`; TransientError for brokers that take a connection and say nothing,
     with which a client would wait for ever. `options`: of `event_log_client.client_options`.
     """
     try:
-        return _sign_in(settings, options)
+        return _sign_in(settings, options, topics)
     except _RefusedError:
-        return _sign_in(settings, options)  # the secret knows that it was refused
+        return _sign_in(settings, options, topics)  # the secret knows that it was refused
 
 
-def _sign_in(settings: KafkaSettings, options: dict[str, Any]) -> str:
+def _sign_in(settings: KafkaSettings, options: dict[str, Any], topics: Sequence[str]) -> SignedIn:
     context = _context(settings, options) if settings.security_protocol.endswith("SSL") else None
     silent = ""
     for host, port, _ in collect_hosts(options["bootstrap_servers"], randomize=False):
         try:
-            _converse(settings, options, (host, port), context)
+            found = _converse(settings, options, (host, port), context, topics)
         except TimeoutError:
             silent = f"{host}:{port}"
         except (OSError, _HungUpError):
             continue
         else:
-            return f"{host}:{port}"
+            return SignedIn(f"{host}:{port}", found)
     if silent:
         raise TransientError(
             f"{silent} did not answer a login within {settings.request_timeout_seconds:g} s.",
@@ -73,7 +85,7 @@ def _sign_in(settings: KafkaSettings, options: dict[str, Any]) -> str:
             f" {settings.security_protocol}; it is tried again.",
             code="event_log_unavailable",
         )
-    return ""
+    return SignedIn("")
 
 
 def _context(settings: KafkaSettings, options: dict[str, Any]) -> ssl.SSLContext:
@@ -107,14 +119,15 @@ def _converse(
     options: dict[str, Any],
     address: tuple[str, int],
     context: ssl.SSLContext | None,
-) -> None:
+    topics: Sequence[str],
+) -> dict[str, str]:
     with _connected(settings, address, context) as connection:
         talk = _Talk(connection, f"{address[0]}:{address[1]}", settings)
         try:
             if settings.security_protocol.startswith("SASL"):
                 _authenticate(talk, settings, options)
-            else:
-                _ask_for_nothing(talk)
+                return _metadata(talk, topics) if topics else {}
+            return _ask_without_login(talk, topics)
         except (_HungUpError, ConnectionError, ssl.SSLError) as error:
             if "ALERT" in (getattr(error, "reason", None) or ""):
                 raise _tls_refused(talk.where, error) from error
@@ -225,21 +238,31 @@ class _Talk:
                 return answers[0][1]
 
 
-def _ask_for_nothing(talk: _Talk) -> None:
+def _ask_without_login(talk: _Talk, topics: Sequence[str]) -> dict[str, str]:
     """Anybody may ask for versions; a listener that wants a login ends at the next request."""
-    is_known = talk.protocol == "PLAINTEXT"  # with TLS, a first hang-up is about certificates
+    if talk.protocol != "PLAINTEXT":
+        _versions(talk)  # a first hang-up is about certificates
     try:
-        told = talk.ask(ApiVersionsRequest(), 0)
-        is_known = True
-        known = {one.api_key: (one.min_version, one.max_version) for one in told.api_keys}
-        request = MetadataRequest(topics=[], allow_auto_topic_creation=False)
-        talk.ask(request, BrokerVersionData(api_versions=known).api_version(request))
+        return _metadata(talk, topics)
     except (_HungUpError, ConnectionError, ssl.SSLEOFError) as error:
-        if not is_known:
-            raise
         raise _wrong_endpoint(
             talk.where, f"hung up on {talk.protocol}: it probably wants TLS or a login"
         ) from error
+
+
+def _versions(talk: _Talk) -> BrokerVersionData:
+    told = talk.ask(ApiVersionsRequest(), 0)
+    known = {one.api_key: (one.min_version, one.max_version) for one in told.api_keys}
+    return BrokerVersionData(api_versions=known)
+
+
+def _metadata(talk: _Talk, topics: Sequence[str]) -> dict[str, str]:
+    """See `SignedIn.topics`."""
+    asked = [MetadataRequest.MetadataRequestTopic(name=name) for name in topics]
+    request = MetadataRequest(topics=asked, allow_auto_topic_creation=False)
+    told = talk.ask(request, _versions(talk).api_version(request))
+    found = {one.name: errors.for_code(one.error_code).__name__ for one in told.topics}
+    return {name: error for name, error in found.items() if error != errors.NoError.__name__}
 
 
 def _authenticate(talk: _Talk, settings: KafkaSettings, options: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from media_pipeline.domain.failures import of_event_log
 from media_pipeline.domain.ports import CredentialSource, EventSource
 from media_pipeline.errors import MediaPipelineError
 from media_pipeline.settings import Settings
@@ -16,40 +17,42 @@ def check_event_log(
 
     Topics are left out where nobody lets us in.
     """
-    kafka = settings.kafka
-    found = [*_transport(settings), _login(settings, credentials)]
-    if found[-1].state == "failed":
-        return found
-    for topic in (kafka.ingested_topic, kafka.enriched_topic, kafka.dead_letter_topic):
-        try:
-            spans = source.spans(topic)
-        except MediaPipelineError as error:
-            found.append(of_error(f"topic {topic}", error))
-            if error.code == "event_log_unavailable":
-                break  # the next one would only take as long to say the same
-            continue
-        size = sum(span.size for span in spans.values())
-        found.append(ok(f"topic {topic}", f"{len(spans)} Kafka partitions, {size} records."))
+    from resources.event_log_login import sign_in  # kept out of definitions' import
+
+    kafka, name = settings.kafka, "event log login"
+    topics = (kafka.ingested_topic, kafka.enriched_topic, kafka.dead_letter_topic)
+    found = _transport(settings)
+    try:
+        signed_in = sign_in(kafka, client_options(kafka, credentials), topics)
+    except MediaPipelineError as error:
+        return [*found, of_error(name, error)]
+    if not signed_in.where:
+        said = f"nobody listens at {kafka.bootstrap_servers}."
+        remedy = "check that the brokers are up, and MEDIA_PIPELINE_KAFKA__BOOTSTRAP_SERVERS."
+        return [*found, failed(name, said, "event_log_unavailable", remedy)]
+    by = f"{kafka.sasl_mechanism} over " if kafka.security_protocol.startswith("SASL") else ""
+    said = f"{signed_in.where} lets us in by {by}{kafka.security_protocol}."
+    found.append(ok(name, said))
+    for topic in topics:
+        one = _topic(topic, signed_in.topics.get(topic), source)
+        found.append(one)
+        if one.code == "event_log_unavailable":
+            break  # the next one would only take as long to say the same
     return found
 
 
-def _login(settings: Settings, credentials: CredentialSource) -> Finding:
-    from resources.event_log_login import sign_in  # kept out of definitions' import
-
-    name, kafka = "event log login", settings.kafka
+def _topic(topic: str, refusal: str | None, source: EventSource) -> Finding:
+    name = f"topic {topic}"
+    if refusal == "TopicAuthorizationFailedError":
+        failure = of_event_log(refusal)
+        said = "no ACL lets this user describe it."
+        return failed(name, said, failure.code, failure.remedy)
     try:
-        where = sign_in(kafka, client_options(kafka, credentials))
+        spans = source.spans(topic)
     except MediaPipelineError as error:
         return of_error(name, error)
-    if not where:
-        return failed(
-            name,
-            f"nobody listens at {kafka.bootstrap_servers}.",
-            "event_log_unavailable",
-            "check that the brokers are up, and MEDIA_PIPELINE_KAFKA__BOOTSTRAP_SERVERS.",
-        )
-    by = f"{kafka.sasl_mechanism} over " if kafka.security_protocol.startswith("SASL") else ""
-    return ok(name, f"{where} lets us in by {by}{kafka.security_protocol}.")
+    size = sum(span.size for span in spans.values())
+    return ok(name, f"{len(spans)} Kafka partitions, {size} records.")
 
 
 def _transport(settings: Settings) -> list[Finding]:

@@ -53,6 +53,12 @@ def _meaning(name: str, error: MediaPipelineError) -> Finding:
     if code in _MEANINGS:
         word, remedy = _MEANINGS[code]
         return failed(name, error.message, word, remedy)
-    if isinstance(error, PermanentError):
+    if isinstance(error, PermanentError) or _is_no_store(error):
         return of_error(name, error, "object_store_wrong_endpoint")
     return of_error(name, error)
+
+
+def _is_no_store(error: MediaPipelineError) -> bool:
+    """Whoever answers in something else than XML, and not with trouble of a proxy's own."""
+    said = str(error.__cause__)
+    return "non-XML response" in said and "Response code: 5" not in said

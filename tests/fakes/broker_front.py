@@ -17,6 +17,7 @@ from typing import Self
 from kafka.protocol.metadata import (
     ApiVersionsResponse,
     FindCoordinatorResponse,
+    MetadataRequest,
     MetadataResponse,
 )
 from kafka.protocol.sasl import (
@@ -140,7 +141,8 @@ class _Conversation:
                 self._authenticate(request, version)
             elif (self._is_in and time.monotonic() < self._ends) or api == _API_VERSIONS:
                 _send(self._broker, request)
-                _send(self._client, self._translated(api, version, _frame(self._broker)))
+                answer = self._translated(api, version, request, _frame(self._broker))
+                _send(self._client, answer)
             else:
                 raise EOFError  # brokers hang up on whoever asks before a login or long after it
 
@@ -181,7 +183,7 @@ class _Conversation:
         answer.with_header(correlation_id=asked.header.correlation_id)
         _send(self._client, answer.encode(header=True))
 
-    def _translated(self, api: int, version: int, answer: bytes) -> bytes:
+    def _translated(self, api: int, version: int, request: bytes, answer: bytes) -> bytes:
         """The broker's answer with our address instead of its own."""
         kind = {
             _API_VERSIONS: ApiVersionsResponse,
@@ -197,6 +199,8 @@ class _Conversation:
             _add_sasl(told)
         elif kind is MetadataResponse:
             self._rename(told.brokers)
+            if MetadataRequest.decode(request, version=version, header=True).topics is None:
+                told.topics = [one for one in told.topics if one.name not in self._front.denied]
             for topic in told.topics:
                 if topic.name in self._front.denied:
                     topic.error_code, topic.partitions = _TOPIC_DENIED, []

@@ -17,7 +17,7 @@ from media_pipeline.settings import KafkaSettings, Settings
 from resources.credentials import SettingsCredentials
 from resources.event_log import KafkaEventSource
 from resources.event_log_client import client_options
-from resources.event_log_login import sign_in
+from resources.event_log_login import SignedIn, sign_in
 from resources.event_sink import KafkaEventSink
 from tests.fakes.broker_front import MECHANISMS, BrokerFront, server_context
 from tests.fakes.certificates import Authority
@@ -163,7 +163,7 @@ def test_a_broker_without_names_in_its_certificate(front, papers, topic):
 def test_a_broker_that_is_away_is_passed_over(front, papers):
     settings = settings_for(front, papers, bootstrap_servers=f"127.0.0.1:1,{front.bootstrap}")
     options = client_options(settings, SettingsCredentials(Settings(kafka=settings)))
-    assert sign_in(settings, options) == front.bootstrap
+    assert sign_in(settings, options) == SignedIn(front.bootstrap)
 
 
 # --- what is refused ----------------------------------------------------------------------------
