@@ -36,6 +36,13 @@ DEPENDENCIES: Mapping[str, str] = {
     "topic_missing": "event log",
     "credentials_refused": "credentials",
     "credentials_missing": "credentials",
+    "sts_refused": "credentials",
+    "sts_wrong_endpoint": "credentials",
+    "vault_unavailable": "vault",
+    "vault_tls": "vault",
+    "vault_wrong_endpoint": "vault",
+    # An incident of its own, which must not hide behind a refused password.
+    "wrapping_token_used": "secret id",
 }
 #: Without these nothing is read, or nothing is told: their ticks page.
 _LIFELINES = ("media_events_sensor", "outbox_relay_sensor")

@@ -20,7 +20,9 @@ class Collector(http.server.BaseHTTPRequestHandler):
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
         self.server.asked.append((self.path, self.headers.get("Authorization")))
-        for group in ExportTraceServiceRequest.FromString(body).resource_spans:
+        told = ExportTraceServiceRequest.FromString(body)
+        self.server.texts.append(str(told))
+        for group in told.resource_spans:
             for scope in group.scope_spans:
                 self.server.spans += scope.spans
         self.send_response(self.server.status)
@@ -34,10 +36,11 @@ class Collector(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def running_collector() -> Iterator[http.server.ThreadingHTTPServer]:
-    """`spans` are those received, `asked` (path, Authorization) of each request."""
+    """`spans` are those received, `texts` all that was told with them, as text; `asked` is (path,
+    Authorization) of each request."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
     server.spans, server.asked, server.status = [], [], 200
-    server.location = None
+    server.texts, server.location = [], None
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -3,6 +3,7 @@
 
 import hashlib
 import os
+import resource
 import threading
 from typing import Any
 
@@ -22,8 +23,13 @@ _sources: dict[tuple[int, str], CredentialSource] = {}
 
 
 def credential_source(settings: Settings) -> CredentialSource:
-    """Vault when its address is set, else the environment."""
+    """Vault when its address is set, else the environment.
+
+    Whoever holds secrets keeps them to itself: log records are redacted from here on, and a crash
+    of this process leaves no core file, nor does one of its children.
+    """
     redact_logs()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if not settings.vault.address:
         return SettingsCredentials(settings)
     key = (os.getpid(), _fingerprint(settings))

@@ -5,6 +5,7 @@ and assert about these alone. Both end with the last of these tests: an idle Dag
 a quarter of a CPU.
 """
 
+import uuid
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from media_pipeline.local_stack.ports import free_port
 from media_pipeline.local_stack.sample_media import generate
 from media_pipeline.local_stack.stack import embedded_stack
 from tests.e2e.pipeline import ended, wait_until
+from tests.otlp_collector import running_collector
 
 
 def pytest_collection_modifyitems(items):
@@ -40,9 +42,22 @@ def world(stack):
 
 
 @pytest.fixture(scope="package")
-def dagster(stack, world):
-    quick = {"PYTHONPATH": str(Path(__file__).parent / "quick_daemon")}
-    with running_dagster(stack, free_port(), variables=quick, ready_seconds=240) as api:
+def collector():
+    """Where every trace goes, with its token in `token`."""
+    with running_collector() as collector:
+        collector.token = f"trace-store-{uuid.uuid4().hex}"
+        yield collector
+
+
+@pytest.fixture(scope="package")
+def dagster(stack, world, collector):
+    variables = {
+        "PYTHONPATH": str(Path(__file__).parent / "quick_daemon"),
+        "MEDIA_PIPELINE_TELEMETRY__OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
+        "MEDIA_PIPELINE_TELEMETRY__OTLP_TOKEN": collector.token,
+        "MEDIA_PIPELINE_TELEMETRY__TRACE_SAMPLE_RATIO": "1",
+    }
+    with running_dagster(stack, free_port(), variables=variables, ready_seconds=240) as api:
         yield api
 
 

@@ -1,7 +1,9 @@
 """After media have gone through: no secret is anywhere that people or other systems can read.
 
 Looked through: every table of Dagster and of the ledger (runs, tags, run configuration, event log,
-counters that become metrics), every topic, every log file, what steps printed, command lines.
+counters that become metrics), every topic, every log file, what steps printed, command lines, and
+the traces that were sent. A process that holds secrets leaves no core file either. Jobs of
+Kubernetes: tests/faults/test_kubernetes_launch.py.
 """
 
 import json
@@ -30,7 +32,7 @@ TEXT = {".log", ".out", ".err", ".json", ".yaml", ".txt", ""}
 
 
 @pytest.fixture(scope="module")
-def secrets(stack):
+def secrets(stack, collector):
     """Every secret of this stack that does not change while it runs."""
     made = json.loads((stack.data_dir / "secrets.json").read_text())
     return {
@@ -38,6 +40,7 @@ def secrets(stack):
         "vault root token": stack.vault_token,
         "secret id": stack.vault_secret_id_file.read_text(),
         "ledger token": stack.ledger_token,
+        "token of the trace store": collector.token,
     }
 
 
@@ -79,7 +82,7 @@ def command_lines():
 
 
 @pytest.fixture(scope="module")
-def readable(stack, world, samples):
+def readable(stack, world, samples, collector):
     """Everything that can be read, by where it stands."""
     found = {}
     for database in ("media", "dagster"):
@@ -91,6 +94,7 @@ def readable(stack, world, samples):
     found |= dict(files(stack.data_dir / "logs"))
     found |= dict(files(stack.data_dir / "dagster_home"))
     found |= dict(command_lines())
+    found["traces"] = "\n".join(collector.texts)
     found["environment that `media-pipeline env` prints"] = str(stack.environment())
     return found
 
@@ -111,10 +115,28 @@ def test_nothing_has_the_form_of_a_secret(readable):
     assert not leaks
 
 
+def test_the_token_of_the_trace_store_went_there_and_nowhere_else(collector, samples):
+    assert {token for _, token in collector.asked} == {f"Bearer {collector.token}"}
+
+
+def test_no_core_file_is_left_by_whoever_holds_secrets(samples):
+    """Code servers and runs: the daemon and the web server hold none of the pipeline's own."""
+    limits = {
+        line: (Path(where).parent / "limits").read_text()
+        for where, line in command_lines()
+        if "api grpc" in line and Path(where).exists()
+    }
+    assert limits
+    for line, text in limits.items():
+        assert re.search(r"Max core file size +0 +0 ", text), line
+
+
 def test_the_search_would_find_one(readable, samples, secrets, stack):
     """Not empty-handed: what must be in each place is found there, and the forms are recognised."""
     asset = samples[0].asset_id
-    for place in ("media: media.media_asset", "dagster: public.event_logs", "media.ingested.v1"):
+    for place in (
+        "media: media.media_asset", "dagster: public.event_logs", "media.ingested.v1", "traces",
+    ):  # fmt: skip
         assert asset in readable[place], place
     assert any("media.processing.dlq" in readable[one] for one in readable if "outbox" in one)
     assert any("dagster" in text for where, text in readable.items() if where.startswith("/proc"))

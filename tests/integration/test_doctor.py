@@ -204,6 +204,48 @@ def test_a_bucket_that_is_not_there(examine, stack):
     assert failures(examine(**given)) == {"bucket no-such-bucket": "bucket_missing"}
 
 
+def test_something_else_is_at_the_stores_address(examine, stack):
+    token = own_token(stack, role="media_writer", exp=int(time.time()) + 60)
+    elsewhere = stack.vault_address.partition("//")[2]
+    found = examine(**{**by_environment(stack, token), "OBJECT_STORE__ENDPOINT": elsewhere})
+    assert set(failures(found).values()) == {"object_store_wrong_endpoint"}
+    assert set(failures(found)) == {"bucket media", "bucket media-derived"}
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        # A session lives for 15 minutes at least: its end is played here.
+        ("ExpiredToken", "keys_expired"),
+        ("RequestTimeTooSkewed", "clock_skew"),
+    ],
+)
+def test_a_store_that_refuses_a_session_or_a_clock(examine, stack, said, code):
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(403)
+            body = f"<Error><Code>{said}</Code><Message>no</Message></Error>".encode()
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(b"" if self.command == "HEAD" else body)
+
+        do_HEAD = do_PUT = do_GET  # noqa: N815  # names of the library
+
+        def log_message(self, *_: object) -> None: ...
+
+    token = own_token(stack, role="media_writer", exp=int(time.time()) + 60)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        endpoint = f"127.0.0.1:{server.server_port}"
+        found = examine(**{**by_environment(stack, token), "OBJECT_STORE__ENDPOINT": endpoint})
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert failures(found) == {"bucket media": code, "bucket media-derived": code}
+
+
 # --- ledger -------------------------------------------------------------------------------------
 
 

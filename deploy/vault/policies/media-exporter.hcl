@@ -4,7 +4,7 @@ path "identity/oidc/token/media-exporter" {
   capabilities = ["read"]
 }
 
-path "secret/data/media-pipeline/kafka" {
+path "secret/data/media-pipeline/kafka/exporter" {
   capabilities = ["read"]
 }
 

@@ -4,7 +4,7 @@ path "identity/oidc/token/media-operator" {
   capabilities = ["read"]
 }
 
-path "secret/data/media-pipeline/kafka" {
+path "secret/data/media-pipeline/kafka/operator" {
   capabilities = ["read"]
 }
 

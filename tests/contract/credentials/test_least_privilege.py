@@ -15,6 +15,9 @@ from resources.credentials.vault_session import VaultSession
 
 COMPONENTS = ("sensor", "worker", "relay", "exporter", "operator")
 
+#: Who talks to Kafka. Runs never do.
+KAFKA_USERS = ("sensor", "relay", "exporter", "operator")
+
 #: Function -> arguments that change nothing, and the components that may call it.
 FUNCTIONS = {
     "register": ({"arrivals": []}, {"sensor"}),
@@ -79,7 +82,8 @@ OBJECTS = {
 #: Path of Vault and the components that may read it.
 SECRETS = {
     **{f"identity/oidc/token/media-{one}": {one} for one in COMPONENTS},
-    "secret/data/media-pipeline/kafka": {"sensor", "relay", "exporter", "operator"},
+    # A user of Kafka each: a password that all read would open what any of them may.
+    **{f"secret/data/media-pipeline/kafka/{one}": {one} for one in KAFKA_USERS},
     "secret/data/media-pipeline": set(),
     "secret/metadata/media-pipeline": set(),
     "auth/approle/role/media-pipeline/secret-id": set(),
@@ -113,9 +117,10 @@ def logins(stack):
             secret_id=client.auth.approle.generate_secret_id(name)["data"]["secret_id"],
             identity_role=name,
         )
-    client.secrets.kv.v2.create_or_update_secret(
-        path="media-pipeline/kafka", secret={"kafka_password": "p"}, mount_point="secret"
-    )
+    for one in KAFKA_USERS:
+        client.secrets.kv.v2.create_or_update_secret(
+            path=f"media-pipeline/kafka/{one}", secret={"kafka_password": "p"}, mount_point="secret"
+        )
     return made
 
 

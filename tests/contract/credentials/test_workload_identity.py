@@ -6,14 +6,19 @@ import json
 import jwt
 import pytest
 import requests
+from pydantic import SecretStr
 
 from media_pipeline.domain.media_asset import SourceObject
 from media_pipeline.errors import SystemicError, TransientError
-from media_pipeline.settings import ObjectStoreSettings
-from resources.credentials import WorkloadIdentity
+from media_pipeline.local_stack import vault
+from media_pipeline.settings import ObjectStoreSettings, Settings
+from resources.credentials import SettingsCredentials, WorkloadIdentity
 from resources.credentials.object_store_sts import assume_role
+from resources.event_log import KafkaEventSource
 from resources.object_store import S3ObjectStore
 from resources.postgrest_client import PostgrestClient
+from tests.fakes.broker_front import BrokerFront
+from tests.fakes.sasl_server import Users
 
 
 @pytest.fixture
@@ -79,6 +84,42 @@ def test_the_keys_open_nothing_else(identity, stack):
         with pytest.raises(S3Error) as caught:
             action()
         assert caught.value.code == "AccessDenied"
+
+
+def test_kafka_believes_the_token(identity, settings, stack):
+    """OAUTHBEARER: whoever checks the signature by Vault's published keys needs no password."""
+
+    def is_vaults(token):
+        keys = jwt.PyJWKSet(vault.public_keys(stack.vault_address))
+        try:
+            jwt.decode(
+                token, keys[jwt.get_unverified_header(token)["kid"]], algorithms=["RS256"],
+                audience=vault.WORKLOAD,
+            )  # fmt: skip
+        except (jwt.PyJWTError, KeyError):
+            return False
+        return True
+
+    users = Users()
+    users.accepts_token = is_vaults
+    with BrokerFront(stack.kafka_bootstrap, users=users) as front:
+        kafka = settings.kafka.model_copy(
+            update={
+                "bootstrap_servers": front.bootstrap,
+                "security_protocol": "SASL_PLAINTEXT",
+                "sasl_mechanism": "OAUTHBEARER",
+            }
+        )
+        source = KafkaEventSource(kafka, identity)
+        assert source.spans(kafka.ingested_topic)
+        source.close()
+        assert not users.refusals
+        forged = SettingsCredentials(
+            Settings(kafka=kafka.model_copy(update={"oauth_token": SecretStr("x.y.z")}))
+        )
+        with pytest.raises(SystemicError) as caught:
+            KafkaEventSource(kafka, forged).spans(kafka.ingested_topic)
+    assert caught.value.code == "credentials_refused"
 
 
 def test_refused_keys_are_replaced_and_the_call_goes_through(identity, settings, monkeypatch):

@@ -1,11 +1,13 @@
 """One alert per cause, not per run; what is held back is counted."""
 
+from pathlib import Path
+
 import pytest
 
 from media_pipeline.errors import SystemicError
 from media_pipeline.settings import AlertSettings, Settings
 from sensors.alert_plan import AlertState, plan_alerts
-from sensors.failure_causes import Failure
+from sensors.failure_causes import DEPENDENCIES, Failure
 
 SETTINGS = Settings(
     alerts=AlertSettings(max_per_tick=3, repeat_seconds=600, runbook_url="http://pages/"),
@@ -49,6 +51,23 @@ def test_an_unhealthy_dependency_is_one_alert_whatever_failed():
     ]  # fmt: skip
     assert {one.severity for one in alerts} == {"page"}
     assert alerts[1].runbook_url.endswith("run-failures.md#object-store")
+
+
+def test_a_secret_id_that_somebody_took_pages_although_passwords_are_refused_too():
+    failures = [
+        failure("credentials_refused", run="a", retried=True),
+        failure("wrapping_token_used", run="b", retried=True),
+    ]
+    alerts, _ = plan(failures)
+    taken = alerts[1]
+    assert (len(alerts), taken.severity, taken.labels["code"]) == (2, "page", "wrapping_token_used")
+    assert taken.runbook_url.endswith("run-failures.md#secret-id")
+
+
+def test_every_dependency_has_its_part_of_the_page():
+    page = (Path(__file__).parents[3] / "deploy" / "runbooks" / "run-failures.md").read_text()
+    headings = {line[3:].lower() for line in page.splitlines() if line.startswith("## ")}
+    assert set(DEPENDENCIES.values()) <= headings
 
 
 def test_a_cause_is_told_again_after_a_while_with_what_was_held_back():
