@@ -54,7 +54,8 @@ def _meaning(name: str, error: MediaPipelineError) -> Finding:
         word, remedy = _MEANINGS[code]
         return failed(name, error.message, word, remedy)
     if isinstance(error, PermanentError) or _is_no_store(error):
-        return of_error(name, error, "object_store_wrong_endpoint")
+        remedy = "correct MEDIA_PIPELINE_OBJECT_STORE__ENDPOINT: what answers there is no S3."
+        return failed(name, error.message, "object_store_wrong_endpoint", remedy)
     return of_error(name, error)
 
 
