@@ -50,7 +50,10 @@ _MS = 1000
 def render_page(report: CanaryReport) -> str:
     """The whole page."""
     digest = base64.b64encode(hashlib.sha256(_CSS.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:"
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none';"
+        " form-action 'none'"
+    )
     title = f"Canary: {report.candidate.manifest.edition} beside {report.current.manifest.edition}"
     body = "\n".join(
         (

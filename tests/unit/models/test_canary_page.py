@@ -101,7 +101,10 @@ def test_the_policy_forbids_all_but_its_own_style_and_pictures_inside():
     ]
     css = re.search(r"<style>(.*?)</style>", page, re.DOTALL).group(1)
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:"
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none';"
+        " form-action 'none'"
+    )
     assert "http://" not in page
     assert "https://" not in page
 
