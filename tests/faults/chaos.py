@@ -10,13 +10,15 @@ import signal
 import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from media_pipeline.cli.dagster_process import dagster_environment, running_dagster
 from media_pipeline.cli.producer import announce, upload
 from media_pipeline.cli.world import World
 from media_pipeline.errors import MediaPipelineError
-from media_pipeline.local_stack.ports import free_port
+from media_pipeline.local_stack.ports import free_port, listening
 from media_pipeline.local_stack.stack import embedded_stack
 from tests.e2e.pipeline import wait_until
 from tests.fakes.kubernetes import LocalCluster
@@ -109,8 +111,21 @@ class Chaos:
         time.sleep(DOWN_SECONDS)  # calls meet nobody for this long
         server.stop()  # takes leave of the dead process
         server.start()
-        if name == "postgresql":
-            wait_until(self._database_answers, "PostgreSQL's recovery")
+        server.wait_ready(self._answers[name])
+
+    @property
+    def _answers(self):
+        """How one sees that a server is back; its log is in the error if it does not come."""
+        ledger = urlsplit(self.stack.ledger_url).netloc
+        addresses = {
+            "postgrest": ledger, "object-store": self.stack.s3_endpoint,
+            "event-log": self.stack.kafka_bootstrap,
+        }  # fmt: skip
+        ports = {name: int(address.rpartition(":")[2]) for name, address in addresses.items()}
+        return {
+            "postgresql": self._database_answers,
+            **{name: partial(listening, port) for name, port in ports.items()},
+        }
 
     def _database_answers(self) -> bool:
         import psycopg
