@@ -34,7 +34,8 @@ class Metric:
 #: What people and dashboards of the runbook know by name.
 EVENTS_PROCESSED = Metric(
     "processor_events_processed_total", "counter", "media assets",
-    "Media assets that a processor has ended, by outcome.",
+    "Media assets that a processor has ended, by outcome, once for each run and its retries;"
+    " `transient`: attempts that a retry follows.",
     ("processor", "outcome"), "ledger",
 )  # fmt: skip
 EVENTS_FAILED = Metric(

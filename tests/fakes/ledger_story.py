@@ -26,10 +26,10 @@ def arrive(ledger, asset_id, record=None, version=VERSION):
     return answer
 
 
-def run(ledger, asset_id, code=None, run_id=None):
+def run(ledger, asset_id, code=None, run_id=None, root=None):
     """One run over the media asset: dead-lettered with `code`, or complete."""
     run_id = run_id or uuid.uuid4().hex
-    (claim,) = ledger.claim(run_id, run_id, [asset_id])
+    (claim,) = ledger.claim(run_id, root or run_id, [asset_id])
     version = claim.asset.content_version
     letter = event = None
     artifacts = ()

@@ -23,6 +23,7 @@ from tests.e2e.pipeline import wait_until
 from tests.faults.chaos import STRIKES, chaos_world
 from tests.faults.checker import Facts, repeated, violations
 from tests.faults.children import OneProcess
+from tests.faults.scrapes import counted, scraped, totals
 from tests.faults.test_crash_points import POINTS, produce
 
 _WAVE = 25
@@ -70,7 +71,11 @@ def _case(stack, world, home, prefix, first, second) -> tuple[list[str], int]:
 
 def chaos(console: Console, seconds: float, assets: int, seed: int) -> int:
     """A stream of `assets` media assets or more, struck at random until the time is up."""
-    with tempfile.TemporaryDirectory() as directory, chaos_world(Path(directory), seed) as world:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        chaos_world(Path(directory), seed) as world,
+        scraped(world.stack, Path(directory)) as scrapes,
+    ):
         started = time.monotonic()
         wave = 0
         while len(world.announced) < assets or time.monotonic() - started < seconds:
@@ -82,6 +87,10 @@ def chaos(console: Console, seconds: float, assets: int, seed: int) -> int:
         world.await_the_end()
         facts = Facts(world.world, world.stack.postgres_dsn, "soak-")
         wrong = violations(facts, world.announced)
+        told = counted(facts)
+        wait_until(lambda: totals(scrapes)["status"] == told["status"], "a scrape of the end")
+        if totals(scrapes) != told:
+            wrong.append(f"counters say {totals(scrapes)}, the rows {told}")
         console.print(
             f"{len(world.announced)} media assets, {sum(world.strikes.values())} strikes"
             f" {dict(world.strikes)}, {len(world.cluster.pods)} runs,"

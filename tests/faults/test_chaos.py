@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.pipeline import wait_until
 from tests.faults.chaos import chaos_world
 from tests.faults.checker import Facts, violations
-from tests.faults.scrapes import counted, scraped, totals
+from tests.faults.scrapes import counted, durations_agree, scraped, totals
 
 STRIKES = (("pod",), ("postgresql", "postgrest"), ("object-store", "event-log"))
 
@@ -28,6 +28,7 @@ def test_a_stream_survives_the_death_of_everything(tmp_path_factory):
         told = counted(facts)
         wait_until(lambda: totals(scrapes)["status"] == told["status"], "a scrape of the end")
         assert totals(scrapes) == told
+        assert durations_agree(scrapes)
     assert violations(facts, chaos.announced) == []
     ended = {row["asset_id"]: row["status"] for row in facts.versions}
     broken = {name for name in chaos.announced if name.endswith("9")}

@@ -10,14 +10,14 @@ from dataclasses import replace
 
 import pytest
 
-from media_pipeline.domain.outcome import Verdict
-from media_pipeline.domain.ports import RejectedMessage
+from media_pipeline.domain.outcome import Code, Derivative, Verdict
+from media_pipeline.domain.ports import AssetResult, RejectedMessage
 from media_pipeline.telemetry import metrics
 from media_pipeline.telemetry.families import Samples, add_ledger
 from resources.ledger_figures import PostgrestFigures
 from resources.metadata_store import PostgrestMetadataStore
 from tests.contract.metadata_store.conftest import REAL_TOKEN, REAL_URL, client_for
-from tests.fakes.ledger_story import arrive, bury, record_of, run
+from tests.fakes.ledger_story import VERSION, arrive, bury, record_of, run
 
 
 @pytest.fixture(params=["stand-in", *(["postgrest"] if os.environ.get("POSTGREST_URL") else [])])
@@ -84,6 +84,35 @@ def test_a_repeated_or_outdated_record_counts_nothing(ledger, store, name):
     assert ledger.record("run", [result(claim)], "1")[0].accepted
     assert not ledger.record("zombie", [result(zombie)], "1")[0].accepted
     assert replace(store.figures(), outbox_oldest=None) == replace(before, outbox_oldest=None)
+
+
+def test_the_retry_of_a_run_that_died_after_recording_counts_nothing(ledger, store, name):
+    arrive(ledger, name)
+    run(ledger, name, run_id="first", root="first")
+    before = store.figures()
+    run(ledger, name, run_id="second", root="first")
+    after = store.figures()
+    assert after.processors == before.processors
+    assert total(after, "output_bytes", "text") == total(before, "output_bytes", "text")
+
+
+def test_of_an_attempt_that_is_retried_only_what_was_transient_counts(ledger, store, name):
+    def counts():
+        figures = store.figures()
+        wanted = (("text", "transient"), ("text", "ok"), ("thumbnails", "ok"))
+        return [processed(figures, *one) for one in wanted]
+
+    before = counts()
+    arrive(ledger, name)
+    for number, (code, status) in enumerate(((Code.TRANSIENT, "retry"), (Code.OK, "complete"))):
+        (claim,) = ledger.claim(f"{name}-{number}", name, [name])
+        rows = tuple(
+            Derivative(name, VERSION, claim.fence, kind, "1", None, 5, one, "", (), {}, 0.1)
+            for kind, one in (("text", code), ("thumbnails", Code.OK))
+        )
+        found = AssetResult(name, VERSION, claim.fence, Verdict(status), None, 5, rows)
+        assert ledger.record(f"{name}-{number}", [found], "1")[0].accepted
+    assert [now - then for now, then in zip(counts(), before, strict=True)] == [1, 1, 1]
 
 
 def test_a_backfill_counts_its_work_and_no_waiting(ledger, store, name):
