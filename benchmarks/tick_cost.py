@@ -35,6 +35,7 @@ from resources.build import build_operations_ledger
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from sensors import media_events, outbox_relay, retirement, run_failures, scaling
+from sensors.gate import Gate
 from tests.fakes.event_log import FakeEventLog
 
 MESSAGES = 200
@@ -114,7 +115,7 @@ def cases(bench: Bench) -> Iterator[tuple[str, Callable[[], float]]]:
     world, settings = bench.world, bench.settings
 
     def media() -> float:
-        given = (bench.topic, world.metadata_store, settings)
+        given = (bench.topic, world.metadata_store, world.recovery_store, Gate(), settings)
         return bench.tick("media", media_events.evaluate, *given)
 
     def fresh() -> float:

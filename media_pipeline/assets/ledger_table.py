@@ -36,9 +36,10 @@ def ledger_columns() -> dg.TableSchema:
                 name,
                 kind,
                 description=meaning,
-                constraints=dg.TableColumnConstraints(nullable=name in _NULLABLE),
+                constraints=dg.TableColumnConstraints(
+                    nullable=name in _NULLABLE, other=["primary key"] if name in _KEY else []
+                ),
             )
             for name, kind, meaning in _COLUMNS
         ],
-        constraints=dg.TableConstraints(other=[f"primary key ({', '.join(_KEY)})"]),
     )

@@ -40,8 +40,13 @@ def key_metadata(
         value = row.attributes.get(name)
         if value is not None:
             metadata[name] = _plain(value)
-    for artifact in row.artifacts:
-        metadata[f"object {artifact.name}"] = dg.MetadataValue.url(link(artifact.object_key))
+    if row.artifacts:
+        # By name: an address holds two digests and would be cut off where one looks.
+        links = (
+            f"[{artifact.name}](<{link(artifact.object_key)}>) {artifact.size_bytes:,} bytes"
+            for artifact in row.artifacts
+        )
+        metadata["objects"] = dg.MetadataValue.md("  \n".join(links))
     return metadata
 
 
@@ -54,7 +59,7 @@ def batch_metadata(
         "batch_outcomes": dg.MetadataValue.json(_counts(rows.values())),
         "batch_seconds": dg.MetadataValue.float(round(elapsed_seconds, 3)),
         "batch_processing_seconds": dg.MetadataValue.float(
-            round(sum(row.seconds for row in rows.values()), 3)
+            round(sum((row.seconds for row in rows.values()), 0.0), 3)
         ),
         "batch_upload_seconds": dg.MetadataValue.float(round(upload_seconds, 3)),
     }

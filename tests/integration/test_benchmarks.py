@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+from media_pipeline.settings import Settings
+from tests.fakes.event_log import FakeEventLog
+from tests.fakes.metadata_store import FakeMetadataStore
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,3 +57,27 @@ def test_scaling_by_seconds_of_work_sees_long_media_coming(tmp_path):
     assert (tmp_path / "scaling.svg").read_text().count("<polyline") == 3 * sum(
         len(policies) for policies in found.values()
     )
+
+
+def test_the_ticks_that_are_measured_are_called_as_they_are_defined():
+    """Measuring takes minutes; that it could begin takes none."""
+    spec = importlib.util.spec_from_file_location("tick_cost", ROOT / "benchmarks/tick_cost.py")
+    tick_cost = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tick_cost)
+
+    class Bench:
+        settings = Settings()
+        topic = FakeEventLog()
+        operations = None
+        world = SimpleNamespace(metadata_store=FakeMetadataStore(), recovery_store=None)
+
+        def send(self, ids):
+            assert ids
+
+        def tick(self, name, evaluate, *given):
+            inspect.signature(evaluate).bind("context", *given)
+            return 1.0
+
+    found = {name: tick() for name, tick in tick_cost.cases(Bench())}
+    assert len(found) == 7
+    assert all(found.values())

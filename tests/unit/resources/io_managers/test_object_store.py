@@ -146,6 +146,37 @@ def test_each_key_carries_its_own_metadata(instance):
     assert rows["asset-0"]["batch_keys"].value == 2
 
 
+def test_a_batch_of_which_nothing_is_known_ends_as_it_says(instance):
+    """Keys that the ledger does not know: no outcomes, and it is the run's verdict that fails."""
+
+    @dg.asset(
+        partitions_def=PARTITIONS,
+        io_manager_key="files",
+        backfill_policy=dg.BackfillPolicy.multi_run(9),
+    )
+    def text() -> Outcomes:
+        return Outcomes([], expected=0)
+
+    batch = BatchResource.configure_at_launch()
+    files = ObjectStoreIOManager(object_store=FakeObjectStore(), batch=batch)
+    defs = dg.Definitions(
+        assets=[text],
+        resources={"files": files, "batch": batch},
+        jobs=[dg.define_asset_job("job", selection="*", executor_def=dg.in_process_executor)],
+    )
+    assert run(defs, instance, tags=range_tags("asset-0", "asset-1")).success
+    assert materializations(instance, "text") == {}
+
+
+def test_objects_are_links_by_name(instance):
+    run(build({}, FakeObjectStore(), {}), instance, tags=range_tags("asset-0", "asset-1"))
+    shown = materializations(instance, "text")["asset-0"]["objects"].value
+    name, _, address = shown.partition("](<")
+    assert name == "[a.txt"
+    assert "derived/text/digest-asset-0/text-1-x/a.txt" in address
+    assert address.endswith(">) 7 bytes")
+
+
 def test_a_batch_without_one_good_key_succeeds_and_materializes_nothing(instance):
     seen = {}
     codes = dict.fromkeys(KEYS, Code.INVALID)
