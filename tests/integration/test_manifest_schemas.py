@@ -1,6 +1,7 @@
 """Objects of operators have fields that their definitions know, or do not pass."""
 
 import copy
+import re
 
 import jsonschema
 import pytest
@@ -23,13 +24,17 @@ FREE = ("labels", "annotations", "matchLabels", "triggers/0/metadata")
 PLACES = (
     *(str(path.relative_to(GITOPS)) for tool in ("argocd", "flux")
       for path in sorted((GITOPS / tool).glob("*.yaml"))),
-    "chart/ServiceMonitor", "chart/ScaledObject",
+    "chart/ServiceMonitor", "chart/ScaledObject", "kind/up.sh",
 )  # fmt: skip
 each = pytest.mark.parametrize("where", PLACES)
 
 
 def found(where: str) -> dict:
     folder, _, name = where.partition("/")
+    if folder == "kind":
+        script = (ROOT / "deploy" / where).read_text()
+        (config,) = re.findall(r"--config - <<EOF\n(.*?)^EOF$", script, re.DOTALL | re.MULTILINE)
+        return yaml.safe_load(config)
     if folder != "chart":
         return yaml.safe_load((GITOPS / where).read_text())
     (one,) = kinds(chart_of("values.yaml", True), name).values()
