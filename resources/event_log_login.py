@@ -22,7 +22,7 @@ from kafka.protocol.metadata import ApiVersionsRequest, MetadataRequest
 from kafka.protocol.parser import KafkaProtocol
 from kafka.protocol.sasl import SaslAuthenticateRequest, SaslHandshakeRequest
 
-from media_pipeline.errors import SystemicError, TransientError
+from media_pipeline.errors import MediaPipelineError, SystemicError, TransientError
 from media_pipeline.settings import KafkaSettings
 
 _P = "MEDIA_PIPELINE_KAFKA__"
@@ -68,23 +68,26 @@ def sign_in(
 
 def _sign_in(settings: KafkaSettings, options: dict[str, Any], topics: Sequence[str]) -> SignedIn:
     context = _context(settings, options) if settings.security_protocol.endswith("SSL") else None
-    silent = ""
+    trouble: MediaPipelineError | None = None
     for host, port, _ in collect_hosts(options["bootstrap_servers"], randomize=False):
+        where = f"{host}:{port}"
         try:
-            found = _converse(settings, options, (host, port), context, topics)
-        except TimeoutError:
-            silent = f"{host}:{port}"
+            return SignedIn(where, _converse(settings, options, (host, port), context, topics))
+        except _RefusedError:
+            raise  # all brokers know the same users
+        except MediaPipelineError as error:
+            trouble = trouble or error  # of one broker, perhaps
+        except (TimeoutError, ssl.SSLEOFError):
+            trouble = trouble or TransientError(
+                f"{where} did not answer a login within {settings.request_timeout_seconds:g} s.",
+                remedy="check the brokers' health and load, and that this port speaks"
+                f" {settings.security_protocol}; it is tried again.",
+                code="event_log_unavailable",
+            )
         except (OSError, _HungUpError):
             continue
-        else:
-            return SignedIn(f"{host}:{port}", found)
-    if silent:
-        raise TransientError(
-            f"{silent} did not answer a login within {settings.request_timeout_seconds:g} s.",
-            remedy="check the brokers' load, and that this port speaks"
-            f" {settings.security_protocol}; it is tried again.",
-            code="event_log_unavailable",
-        )
+    if trouble is not None:
+        raise trouble
     return SignedIn("")
 
 
@@ -151,6 +154,8 @@ def _connected(
             secured = context.wrap_socket(plain, server_hostname=host.rstrip("."))
         except ssl.SSLCertVerificationError as error:
             raise _not_verified(where, error) from error
+        except ssl.SSLEOFError:
+            raise  # on its way down, or no TLS at all
         except ssl.SSLError as error:
             raise _tls_refused(where, error) from error
         with secured:

@@ -58,12 +58,12 @@ class Prometheus:
 
 
 @contextmanager
-def running_exporter(stack):
-    """Yields (process, address of /metrics)."""
+def running_exporter(stack, environment=None):
+    """Yields (process, address of /metrics); `environment` instead of the stack's own."""
     command = [sys.executable, "-W", "ignore", "-m", "media_pipeline.cli.main", "exporter"]
     process = subprocess.Popen(
         [*command, "--port", "0"],
-        env={"PATH": "/usr/bin:/bin", **dagster_environment(stack)},
+        env={"PATH": "/usr/bin:/bin", **(environment or dagster_environment(stack))},
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:

@@ -5,8 +5,9 @@ The front (tests/fakes/broker_front.py) speaks TLS and SASL as brokers do and pa
 
 import logging
 import socket
+import threading
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
 import pytest
@@ -160,10 +161,12 @@ def test_a_broker_without_names_in_its_certificate(front, papers, topic):
     passes_through(settings, topic)
 
 
-def test_a_broker_that_is_away_is_passed_over(front, papers):
-    settings = settings_for(front, papers, bootstrap_servers=f"127.0.0.1:1,{front.bootstrap}")
-    options = client_options(settings, SettingsCredentials(Settings(kafka=settings)))
-    assert sign_in(settings, options) == SignedIn(front.bootstrap)
+def test_brokers_that_are_away_or_broken_are_passed_over(stack, front, papers):
+    with BrokerFront(stack.kafka_bootstrap, tls=server_context(*papers.expired)) as expired:
+        servers = f"127.0.0.1:1,{expired.bootstrap},{front.bootstrap}"
+        settings = settings_for(front, papers, bootstrap_servers=servers)
+        options = client_options(settings, SettingsCredentials(Settings(kafka=settings)))
+        assert sign_in(settings, options) == SignedIn(front.bootstrap)
 
 
 # --- what is refused ----------------------------------------------------------------------------
@@ -284,6 +287,31 @@ def test_a_listener_that_says_nothing_is_not_waited_for_for_ever(front, papers, 
         )  # fmt: skip
         with both(settings) as (source, _), pytest.raises(TransientError) as caught:
             source.poll(topic, {}, max_records=1, deadline_seconds=1)
+    assert caught.value.code == "event_log_unavailable"
+
+
+def test_a_connection_that_ends_in_its_handshake_is_no_wrong_address(front, papers, topic):
+    """A broker on its way down does that: it is tried again, and nobody is paged."""
+    with socket.create_server(("127.0.0.1", 0)) as ending:
+
+        def hang_up():
+            with suppress(OSError):
+                while True:
+                    connection, _ = ending.accept()
+                    connection.recv(1)
+                    connection.shutdown(socket.SHUT_RDWR)
+                    connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        settings = settings_for(
+            front, papers, bootstrap_servers=f"127.0.0.1:{ending.getsockname()[1]}",
+            request_timeout_seconds=0.3,
+        )  # fmt: skip
+        with both(settings) as (source, _), pytest.raises(TransientError) as caught:
+            source.poll(topic, {}, max_records=1, deadline_seconds=1)
+        ending.shutdown(socket.SHUT_RDWR)
+        thread.join()
     assert caught.value.code == "event_log_unavailable"
 
 

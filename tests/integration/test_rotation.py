@@ -29,6 +29,7 @@ from resources.metadata_store import PostgrestMetadataStore
 from resources.object_store import S3ObjectStore
 from resources.postgrest_client import PostgrestClient
 from tests.contract.credentials.conftest import Corner
+from tests.e2e.prometheus_server import running_exporter
 from tests.fakes.broker_front import BrokerFront
 from tests.fakes.ledger_story import arrive, run
 from tests.fakes.sasl_server import Users
@@ -373,3 +374,43 @@ def test_everything_is_rotated_during_a_stream(ground, streams, events, users, s
     assert set(events.sent) == set(events.read)
     assert sum(stream.done for stream in streams) >= 6 * PORTION
     assert {name: server.pid for name, server in stack.servers.items()} == pids
+
+
+def test_a_running_exporter_takes_the_next_kafka_password(ground, users, stack, tmp_path):
+    """A process as it is deployed: it logs in to Vault by itself, and nobody tells it anything."""
+    import requests
+
+    corner = ground.corner
+    corner.write(kafka_password="kafka-word-1", ledger_token=stack.ledger_token,
+                 object_store_access_key="x", object_store_secret_key="x")  # fmt: skip
+    fields = corner.approle()
+    file = tmp_path / "secret-id"
+    file.write_text(fields["secret_id"])
+    with BrokerFront(stack.kafka_bootstrap, users=users) as front:
+        given = {
+            "KAFKA__BOOTSTRAP_SERVERS": front.bootstrap,
+            "KAFKA__SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+            "KAFKA__SASL_USERNAME": "media",
+            "VAULT__MODE": "stored",
+            "VAULT__PATH": corner.name,
+            "VAULT__ROLE_ID": fields["role_id"],
+            "VAULT__SECRET_ID_FILE": str(file),
+            "TELEMETRY__SCRAPE_DEADLINE_SECONDS": "20",
+        }
+        changes = {f"MEDIA_PIPELINE_{name}": value for name, value in given.items()}
+        environment = {**stack.environment(), **changes}
+        with running_exporter(stack, environment) as (process, address):
+
+            def reads_the_event_log():
+                told = requests.get(address, timeout=60).text
+                return 'media_pipeline_dependency_up{dependency="event_log"} 1.0' in told
+
+            assert reads_the_event_log()
+            before = len(users.logins)
+            ground.keep(kafka_password="kafka-word-2")
+            users.set_password("media", "kafka-word-2")
+            assert not users.refusals
+            assert reads_the_event_log()
+            assert users.refusals, "the password that was held was tried first"
+            assert len(users.logins) > before
+            assert process.poll() is None
