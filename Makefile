@@ -28,7 +28,7 @@ demo: venv ## Run the main job on the embedded stack; KEEP=1 leaves it running
 	$(BIN)/media-pipeline demo $(if $(KEEP),--keep) $(if $(COUNT),--count $(COUNT))
 
 test: venv lint ## Run all checks and tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 12 --durations-min 20
 
 lint: venv ## Style, types, import directions
 	$(BIN)/ruff check .

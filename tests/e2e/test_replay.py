@@ -120,6 +120,21 @@ def test_bad_input_is_named_and_changes_nothing(world, starts, run):
     assert len(json.loads(run("replays", "--json")[1])) == before
 
 
+def test_plans_say_that_the_intake_is_paused(starts, run):
+    run("pause", "--reason", "maintenance", "--who", "ana")
+    try:
+        _, letters = run("dlq", "replay")
+        _, events = run("replay", *from_offsets(starts), "--force")
+        with pytest.raises(PermanentError, match="is not paused"):
+            run("resume", "--bucket", "media")
+    finally:
+        run("resume", "--who", "ana")
+    for said in (letters, events):
+        plain = " ".join(said.split())
+        assert "The intake is paused since" in plain
+        assert "by ana (maintenance)" in plain
+
+
 def test_a_second_operator_is_told_who_replays(world, starts, run):
     world.dead_letter_store.take_lease("event-replay", "other", "otto (pid 1)", "host-9", 60)
     try:
