@@ -3,6 +3,9 @@
 A tick looks at a bounded number of keys, oldest first, asks the ledger which of them are done
 long enough, and removes those from the partition set. Nothing else is removed: materializations
 stay, so a key that comes back (ingested again, replayed, backfilled) has its history.
+
+With 104,000 keys known a tick over its page of 10,000 took 0.2 s, with 3,000 known 0.08 s over all
+of them (benchmarks/tick_cost.py, two cores); listing all of 100,000 takes 0.5 s.
 """
 
 # No postponed annotations: Dagster reads the real ones of decorated functions.

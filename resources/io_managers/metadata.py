@@ -30,7 +30,12 @@ from media_pipeline.telemetry.outcome_log import tell_outcomes
 from media_pipeline.telemetry.phases import phase
 from resources.batch import BatchResource
 from resources.io_managers.input_versions import input_tags
-from resources.io_managers.partition_events import Stored, materializations, plan_failed
+from resources.io_managers.partition_events import (
+    Stored,
+    materializations,
+    observations,
+    plan_failed,
+)
 
 
 class MetadataIOManager(dg.ConfigurableIOManager):
@@ -75,6 +80,12 @@ class MetadataIOManager(dg.ConfigurableIOManager):
             "batch_record_seconds": dg.MetadataValue.float(round(time.monotonic() - started, 3)),
         }
         context.add_output_metadata(shared)
+        ended_otherwise = {
+            row.asset_id: _facts(row)
+            for row in obj
+            if row.asset_id in accepted and row.asset_id not in enriched
+        }
+        yield from observations(context, ended_otherwise)
         yield from materializations(context, enriched, shared)
 
     def load_input(self, context: dg.InputContext) -> Derivatives:
@@ -99,6 +110,17 @@ def _note_attempts(results: Results, began: float) -> None:
 
 def _describe(result: AssetResult, tags: Mapping[str, str]) -> Stored:
     """What Dagster keeps of one enriched media asset."""
+    fingerprints = {row.kind: row.fingerprint for row in result.derivatives}
+    return Stored(
+        metadata=_facts(result),
+        data_version=enriched_event_id(result.asset_id, result.content_version, fingerprints),
+        code_version=__version__,
+        tags=tags,
+    )
+
+
+def _facts(result: AssetResult) -> dict[str, dg.MetadataValue]:
+    """How one media asset ended, for people."""
     text = dg.MetadataValue.text
     metadata: dict[str, dg.MetadataValue] = {
         "status": text(result.verdict.status),
@@ -108,13 +130,10 @@ def _describe(result: AssetResult, tags: Mapping[str, str]) -> Stored:
         "kinds": dg.MetadataValue.json({row.kind: str(row.code) for row in result.derivatives}),
     }
     if result.verdict.message:
-        metadata["reason"] = text(f"{result.verdict.stage}: {result.verdict.message}")
+        why = f"{result.verdict.stage}: {result.verdict.code}: {result.verdict.message}"
+        metadata["reason"] = text(why)
     if result.event:
         metadata["event_id"] = text(result.event.event_id)
-    fingerprints = {row.kind: row.fingerprint for row in result.derivatives}
-    return Stored(
-        metadata=metadata,
-        data_version=enriched_event_id(result.asset_id, result.content_version, fingerprints),
-        code_version=__version__,
-        tags=tags,
-    )
+    if result.dead_letter:
+        metadata["dead_letter"] = text(result.dead_letter.dlq_id)
+    return metadata

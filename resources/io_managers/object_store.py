@@ -52,7 +52,12 @@ from resources.batch import BatchResource
 from resources.io_managers.input_versions import input_tags, newest_events, note_input
 from resources.io_managers.manifest import derivative_from_json, derivative_to_json
 from resources.io_managers.materialization_metadata import batch_metadata, key_metadata
-from resources.io_managers.partition_events import Stored, materializations, plan_failed
+from resources.io_managers.partition_events import (
+    Stored,
+    materializations,
+    observations,
+    plan_failed,
+)
 
 MANIFEST = "manifest"
 
@@ -69,7 +74,7 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
     ) -> Iterator[dg.DagsterEvent]:
         """Store while outcomes arrive; raises what the store or the stream raises."""
         started = time.monotonic()
-        stored, handled = Derivatives(), {}
+        stored, handled, failed = Derivatives(), {}, {}
         upload_seconds = 0.0
         manifest = _manifest_key(context.asset_key, context.run_id)
         with systemic_errors_stop_retries(context.step_context.instance, context.run_id):
@@ -79,12 +84,15 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
                 if row.code.handled:
                     tags = input_tags(context, row.asset_id)
                     handled[row.asset_id] = self._describe(row, outcome.result.preview, tags)
+                else:
+                    failed[row.asset_id] = key_metadata(row, None, self.object_store.link)
             self.object_store.put(manifest, _pack(stored), "application/gzip")
         if self.batch.is_set_run:
-            plan_failed(context, [key for key in stored if key not in handled])
+            plan_failed(context, list(failed))
         elapsed = time.monotonic() - started
         shared = batch_metadata(stored, elapsed_seconds=elapsed, upload_seconds=upload_seconds)
         context.add_output_metadata(shared)
+        yield from observations(context, failed)
         yield from materializations(
             context, handled, {**shared, MANIFEST: dg.MetadataValue.text(manifest)}
         )

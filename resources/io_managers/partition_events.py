@@ -71,6 +71,22 @@ def materializations(
             yield DagsterEvent.asset_materialization(step, event, batch)
 
 
+def observations(
+    context: dg.OutputContext, failed: Mapping[str, Mapping[str, dg.MetadataValue]]
+) -> Iterator[DagsterEvent]:
+    """One observation per key that is not materialized: why not, on the key's own page.
+
+    Dagster counts these keys as missing, whatever is observed of them. To be yielded before
+    `materializations`.
+    """
+    asset_key, step, batch_id = context.asset_key, context.step_context, uuid.uuid4().hex
+    for index, (key, metadata) in enumerate(failed.items()):
+        event = dg.AssetObservation(asset_key, partition=key, metadata=metadata)
+        batch = DagsterEventBatchMetadata(batch_id, index == len(failed) - 1)
+        with phase("events"):
+            yield DagsterEvent.asset_observation(step, event, batch)
+
+
 def plan_failed(context: dg.OutputContext, failed: Sequence[str]) -> None:
     """Write planned events for keys of a set run that were not stored.
 

@@ -72,8 +72,11 @@ def test_the_check_warns_of_dead_letters_and_fails_for_what_waits():
     assert good.passed
     dead = check(Code.INVALID)
     assert (dead.passed, dead.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert "text/invalid: why" in str(dead.metadata["dead_lettered"].value)
+    assert "text/invalid: why" in str(dead.metadata["dead_letters"].value)
+    assert dead.description == "1 dead_lettered"
+    assert [dead.metadata[one].value for one in ("complete", "dead_lettered")] == [0, 1]
     waiting = check(Code.TRANSIENT)
     assert (waiting.passed, waiting.severity) == (False, dg.AssetCheckSeverity.ERROR)
     unknown = check(Code.OK, unknown=1)
     assert (unknown.passed, unknown.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "1 not in the ledger" in unknown.description

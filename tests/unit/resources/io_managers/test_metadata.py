@@ -113,6 +113,19 @@ def test_enriched_keys_are_materialized_and_told_once(ledger, instance):
     assert topics == ["media.processing.dlq", "out", "out"]
 
 
+def test_what_is_not_enriched_says_why(ledger, instance):
+    codes = {KEYS[1]: Code.ENCRYPTED, KEYS[2]: Code.TRANSIENT}
+    run(definitions(ledger, codes), instance)
+    page = instance.fetch_observations(dg.AssetKey("enrichment"), limit=10)
+    seen = {one.partition_key: one.event_log_entry.asset_observation for one in page.records}
+    assert set(seen) == set(codes)
+    told = seen[KEYS[1]].metadata
+    assert told["status"].value == "dead_lettered"
+    assert told["reason"].value == "text: encrypted: why"
+    (letter,) = [event for event in ledger.outbox.values() if event.topic != "out"]
+    assert told["dead_letter"].value == letter.event_id
+
+
 def test_a_result_that_another_run_took_over_is_not_materialized(ledger, instance):
     def take_over():
         ledger.claim("another-run", "another-run", [KEYS[0]])

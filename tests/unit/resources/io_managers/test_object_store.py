@@ -117,6 +117,18 @@ def test_only_handled_keys_are_materialized(instance):
     }
 
 
+def test_a_key_that_is_missing_says_why_on_its_own_page(instance):
+    codes = {"asset-1": Code.INVALID, "asset-3": Code.ENCRYPTED}
+    run(build(codes, FakeObjectStore(), {}), instance, tags=range_tags("asset-0", "asset-4"))
+    page = instance.fetch_observations(dg.AssetKey("text"), limit=100)
+    seen = {one.partition_key: one.event_log_entry.asset_observation for one in page.records}
+    assert set(seen) == set(codes)
+    assert seen["asset-1"].metadata["outcome"].value == "invalid"
+    assert seen["asset-1"].metadata["reason"].value == "invalid for test"
+    known = instance.get_materialized_partitions(dg.AssetKey("text"))
+    assert known == {"asset-0", "asset-2", "asset-4"}
+
+
 @pytest.mark.parametrize("alone", [False, True], ids=["same run", "a run of its own"])
 def test_a_key_says_which_version_of_its_upstream_it_was_made_from(instance, alone):
     """Without that Dagster would show every downstream partition as stale, always."""
