@@ -3,7 +3,8 @@
     with LocalCluster(environment) as cluster:
         cluster.kubeconfig            # for K8sRunLauncher
         cluster.next_pod(hang=True)   # how the next pod fares
-        cluster.kill_pod(name)        # the node lost it: SIGKILL, exit code 137
+        cluster.next_pod(environment={"MEDIA_PIPELINE_CRASH_AT": "metadata_store.claim:after"})
+    cluster.kill_pod(name)        # the node lost it: SIGKILL, exit code 137
         with cluster.away(): ...      # the API answers nothing
 
 A call that is not known is refused with 404 and kept in `refused`, so that a test notices when
@@ -44,13 +45,15 @@ def _now() -> str:
 
 @dataclass
 class Pod:
-    """One pod and its process. `waiting`: the reason why its container does not start."""
+    """One pod and its process. `waiting`: the reason why its container does not start;
+    `reason`: why it ended, as Kubernetes says it; `environment`: added to its process's."""
 
     name: str
     job: dict[str, Any]
     log: Path
     waiting: str | None = None
-    exit_as: int | None = None
+    reason: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen | None = None
     code: int | None = None
     deleted: bool = False
@@ -76,6 +79,7 @@ class LocalCluster:
         self._fates: deque[dict[str, Any]] = deque()
         self._lock = threading.Lock()
         self._away = threading.Event()
+        self.turned_away = 0  # Jobs that could not be made meanwhile
         self._port = free_port()
         self._server = uvicorn.Server(
             uvicorn.Config(self._app(), "127.0.0.1", self._port, log_level="warning")
@@ -121,7 +125,7 @@ class LocalCluster:
             thread.join(10)
 
     def next_pod(self, **fate: Any) -> None:
-        """`waiting="ErrImagePull"`: it never starts. `exit_as=137`: told instead of its code."""
+        """How the pod of the next Job fares, as fields of `Pod`."""
         self._fates.append(fate)
 
     def kill_pod(self, name: str) -> None:
@@ -165,6 +169,7 @@ class LocalCluster:
 
     async def _create_job(self, request: Request) -> Response:
         if self._away.is_set():
+            self.turned_away += 1
             return _status(503, "the API server is away")
         job = await request.json()
         name = job["metadata"]["name"]
@@ -232,7 +237,7 @@ class LocalCluster:
         with pod.log.open("wb") as log:
             pod.process = subprocess.Popen(
                 ["env", *command],  # looked for in the pod's PATH
-                env={"PATH": path, **given, **self.environment},
+                env={"PATH": path, **given, **self.environment, **pod.environment},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
@@ -250,8 +255,7 @@ class LocalCluster:
                     continue
                 code = pod.process.poll()
                 if code is not None:
-                    own = _KILLED if code == -signal.SIGKILL else abs(code)
-                    pod.code = pod.exit_as if pod.exit_as is not None and own else own
+                    pod.code = _KILLED if code == -signal.SIGKILL else abs(code)
 
 
 def _status(code: int, message: str) -> Response:
@@ -268,7 +272,7 @@ def _job_of(pod: Pod) -> dict[str, Any]:
 
 def _pod_of(pod: Pod) -> dict[str, Any]:
     if pod.code is not None:
-        reason = "OOMKilled" if pod.code == _KILLED else "Completed" if not pod.code else "Error"
+        reason = pod.reason or ("Error" if pod.code else "Completed")
         state: dict[str, Any] = {"terminated": {"exitCode": pod.code, "reason": reason}}
     elif pod.waiting:
         state = {"waiting": {"reason": pod.waiting, "message": "made up by the test"}}

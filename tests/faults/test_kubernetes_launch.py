@@ -13,7 +13,19 @@ from media_pipeline.local_stack.ports import free_port
 from media_pipeline.local_stack.stack import embedded_stack
 from tests.e2e.pipeline import wait_until
 from tests.fakes.kubernetes import LocalCluster
-from tests.faults.kubernetes_runs import LIGHT, assert_enriched_once, ingest, production_instance
+from tests.faults.kubernetes_runs import (
+    AFTER_CLAIM,
+    LIGHT,
+    STANDS_STILL,
+    assert_enriched_once,
+    ended_with,
+    grow_old,
+    ingest,
+    ledger,
+    production_instance,
+    retried,
+    run_of,
+)
 
 pytestmark = pytest.mark.timeout(420)
 
@@ -51,23 +63,18 @@ def new_pod(cluster, known: set[str]):
     return next(pod for name, pod in cluster.pods.items() if name not in known)
 
 
-def run_statuses(dagster, pods) -> list[str]:
-    ids = [pod.name.removeprefix("dagster-run-") for pod in pods]
-    found = dagster.query(
-        "query($f:RunsFilter!){runsOrError(filter:$f){... on Runs{results{runId status}}}}",
-        {"f": {"runIds": ids}},
-    )["runsOrError"]["results"]
-    statuses = {one["runId"]: one["status"] for one in found}
-    return [statuses[one] for one in ids]
+def status(dagster, pod) -> str:
+    return ended_with(dagster, run_of(pod))[0]
 
 
-def test_a_run_is_a_job_that_enriches(world, dagster, cluster):
+def test_a_run_is_a_job_that_enriches(stack, world, dagster, cluster):
     known = set(cluster.pods)
     names = ingest(world, "plain")
     pod = new_pod(cluster, known)
     assert_enriched_once(world, names)
     wait_until(lambda: pod.code is not None, "the pod's end")
-    wait_until(lambda: run_statuses(dagster, [pod]) == ["SUCCESS"], "the run's end")
+    wait_until(lambda: status(dagster, pod) == "SUCCESS", "the run's end")
+    assert set(ledger(stack, names).values()) == {("complete", 1, 0)}
     job, spec = pod.job["spec"], pod.job["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     assert job["backoffLimit"] == 0
@@ -88,41 +95,92 @@ def test_no_secret_stands_in_a_job(stack, cluster):
         assert not [one for one in secrets if one in text]
 
 
-def test_a_pod_that_is_killed_is_retried_and_nothing_is_told_twice(world, dagster, cluster):
+def launched(world, cluster, prefix: str, **fate):
+    """Media assets whose run's pod fares like this, and that pod."""
     known = set(cluster.pods)
-    names = ingest(world, "killed", 40)
-    pod = new_pod(cluster, known)
-    wait_until(lambda: run_statuses(dagster, [pod]) == ["STARTED"], "the start")
-    cluster.kill_pod(pod.name)
-    assert_enriched_once(world, names)
-    assert pod.code == 137
-    assert run_statuses(dagster, [pod]) == ["FAILURE"]
+    cluster.next_pod(**fate)
+    names = ingest(world, prefix)
+    return names, new_pod(cluster, known)
 
 
-def test_a_pod_that_never_starts_is_given_up_and_retried(world, dagster, cluster):
+def test_pods_that_are_killed_are_retried_and_nothing_is_told_twice(stack, world, dagster, cluster):
+    reasons = {"killed": "Error", "memory": "OOMKilled"}
+    pods = {
+        reason: launched(world, cluster, prefix, environment=AFTER_CLAIM, reason=reason)
+        for prefix, reason in reasons.items()
+    }
+    for reason, (names, pod) in pods.items():
+        assert_enriched_once(world, names)
+        assert pod.code == 137
+        said, message = ended_with(dagster, run_of(pod))
+        assert said == "FAILURE"
+        assert f"Terminated with exit code 137: {reason}" in message
+        # What its run had not claimed yet was never lost.
+        rows = ledger(stack, names)
+        assert set(rows.values()) <= {("complete", 2, 1), ("complete", 1, 0)}
+        assert ("complete", 2, 1) in rows.values()
+        wait_until(lambda pod=pod: retried(dagster, pod) == "SUCCESS", "the retry's end")
+
+
+def test_pods_that_never_start_are_given_up_and_retried(stack, world, dagster, cluster):
+    reasons = {"no-image": "ErrImagePull", "no-room": "ContainerCreating"}
+    pods = {
+        reason: launched(world, cluster, prefix, waiting=reason)
+        for prefix, reason in reasons.items()
+    }
+    for names, pod in pods.values():
+        wait_until(lambda pod=pod: status(dagster, pod) == "STARTING", "the launch")
+        assert set(ledger(stack, names).values()) == {("registered", 0, 0)}
+        grow_old(stack, run_of(pod))
+    for reason, (names, pod) in pods.items():
+        assert_enriched_once(world, names)
+        said, message = ended_with(dagster, run_of(pod))
+        assert said == "FAILURE"
+        assert "longer than 600 seconds to start" in message
+        assert f"Waiting: {reason}" in message
+        assert pod.code is None, "it never ran"
+        assert set(ledger(stack, names).values()) == {("complete", 1, 0)}
+        wait_until(lambda pod=pod: retried(dagster, pod) == "SUCCESS", "the retry's end")
+
+
+def test_a_run_waits_for_an_api_that_is_away_when_it_is_launched(stack, world, dagster, cluster):
     known = set(cluster.pods)
-    cluster.next_pod(waiting="ErrImagePull")
-    names = ingest(world, "no-image")
-    pod = new_pod(cluster, known)
-    assert_enriched_once(world, names)
-    assert run_statuses(dagster, [pod]) == ["FAILURE"]
-    assert pod.code is None, "it never ran"
-
-
-def test_an_api_that_is_away_makes_a_zombie_that_does_no_harm(world, dagster, cluster):
-    """Run monitoring takes a live run for dead and retries it; later the first one goes on."""
-    known = set(cluster.pods)
-    names = ingest(world, "zombie", 60)
-    zombie = new_pod(cluster, known)
-    wait_until(lambda: run_statuses(dagster, [zombie]) == ["STARTED"], "the start")
-    cluster.freeze_pod(zombie.name)
     with cluster.away():
-        wait_until(lambda: run_statuses(dagster, [zombie]) == ["FAILURE"], "the monitor's verdict")
-    second = new_pod(cluster, known | {zombie.name})
+        turned_away = cluster.turned_away
+        names = ingest(world, "away")
+        wait_until(lambda: cluster.turned_away > turned_away, "an attempt to make the Job")
+    pod = new_pod(cluster, known)
     assert_enriched_once(world, names)
-    wait_until(lambda: run_statuses(dagster, [second]) == ["SUCCESS"], "the second run's end")
-    rows = world.metadata_store.derivatives(names)
-    cluster.freeze_pod(zombie.name, thaw=True)
-    wait_until(lambda: zombie.code is not None, "the zombie's end")
-    assert_enriched_once(world, names)
-    assert world.metadata_store.derivatives(names) == rows, "the zombie was fenced out"
+    wait_until(lambda: status(dagster, pod) == "SUCCESS", "the run's end")
+    assert set(ledger(stack, names).values()) == {("complete", 1, 0)}
+
+
+def test_an_api_that_is_away_makes_a_zombie_that_does_no_harm(stack, world, dagster, cluster):
+    """Run monitoring takes live runs for dead and retries them; later the first ones go on: one
+    while its successor works, one after it."""
+    still = {"environment": {**AFTER_CLAIM, "PYTHONPATH": STANDS_STILL}}
+    early, late = (launched(world, cluster, prefix, **still) for prefix in ("early", "late"))
+    for names, zombie in (early, late):
+        wait_until(lambda names=names: claimed(stack, names), "the claim; then it stands still")
+        wait_until(lambda pod=zombie: status(dagster, pod) == "STARTED", "the start")
+    with cluster.away():
+        for _, zombie in (early, late):
+            wait_until(lambda pod=zombie: status(dagster, pod) == "FAILURE", "the verdict")
+    wait_until(lambda: claims(stack, early[0]) == 2, "the claim of its successor")
+    cluster.freeze_pod(early[1].name, thaw=True)
+    for names, zombie in (early, late):
+        wait_until(lambda pod=zombie: retried(dagster, pod) == "SUCCESS", "the second run")
+        if zombie is late[1]:
+            cluster.freeze_pod(zombie.name, thaw=True)
+        wait_until(lambda pod=zombie: pod.code is not None, "the zombie's end")
+        assert_enriched_once(world, names)
+        assert {one for one, _, _ in ledger(stack, names).values()} == {"complete"}
+        assert claims(stack, names) == 2, "by both"
+
+
+def claims(stack, names) -> int:
+    return max(attempts for _, attempts, _ in ledger(stack, names).values())
+
+
+def claimed(stack, names) -> bool:
+    return any(one == "claimed" for one, _, _ in ledger(stack, names).values())
