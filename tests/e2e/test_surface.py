@@ -68,6 +68,17 @@ def materialization(dagster, asset: str, key: str) -> dict:
     return {"run": event["runId"], "version": tags["dagster/data_version"]}
 
 
+def observed(dagster, asset: str, key: str) -> dict[str, str]:
+    """What stands on the page of a key that is not materialized."""
+    (event,) = dagster.query(
+        "query($a:AssetKeyInput!,$p:[String!]){assetOrError(assetKey:$a){... on Asset{"
+        "assetObservations(partitions:$p,limit:1){metadataEntries{label"
+        " ... on TextMetadataEntry{text}}}}}}",
+        {"a": {"path": [asset]}, "p": [key]},
+    )["assetOrError"]["assetObservations"]
+    return {entry["label"]: entry.get("text", "") for entry in event["metadataEntries"]}
+
+
 def stale(dagster, asset: str, keys: list[str]) -> list[list[str]]:
     """Why the UI shows each key as out of sync, at the root; nothing where it is in sync."""
     asked = " ".join(
@@ -112,6 +123,8 @@ def test_a_poison_file_is_missing_on_exactly_its_key(world, dagster, media):
         assert missing_and_failed(dagster, asset) == {media["poison"]}, asset
         good = ours(partition_statuses(dagster, asset)["materializedPartitions"])
         assert good == set(media.values()) - {media["poison"]}
+    assert observed(dagster, "text", media["poison"])["outcome"] == "invalid"
+    assert "dead_letter" in observed(dagster, "enrichment", media["poison"])
 
 
 def test_a_backfill_of_missing_and_failed_works_on_exactly_those(world, dagster, media):

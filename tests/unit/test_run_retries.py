@@ -76,10 +76,10 @@ class Backfills:
 
 
 @pytest.fixture
-def backfills(tmp_path):
+def backfills():
     """The instance retries nothing by itself: what is seen comes from the run's own tags."""
     retries = {"run_retries": {"enabled": True, "max_retries": 0}}
-    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=retries) as instance:
+    with dg.DagsterInstance.ephemeral(settings=retries) as instance:
         yield Backfills(instance)
 
 

@@ -10,6 +10,7 @@ from media_pipeline.errors import SystemicError, TransientError
 from media_pipeline.run_retries import stop_run_retries
 from media_pipeline.settings import AlertSettings, Settings
 from resources.batch import BatchResource
+from sensors import run_failures
 from sensors.failure_causes import DEPENDENCIES
 from sensors.run_failures import evaluate
 from tests.fakes.alert_sink import FakeAlertSink
@@ -59,8 +60,15 @@ class Oncall:
 
 
 @pytest.fixture
-def oncall(tmp_path):
-    """On disk: an ephemeral instance keeps no ticks."""
+def oncall(monkeypatch):
+    """In memory, where Dagster keeps no ticks."""
+    monkeypatch.setattr(run_failures, "running_sensors", lambda _: ())
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Oncall(instance)
+
+
+@pytest.fixture
+def with_ticks(tmp_path):
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         yield Oncall(instance)
 
@@ -157,42 +165,42 @@ def test_a_receiver_that_is_down_holds_up_no_other_and_loses_nothing(oncall):
     assert len(oncall.sink.got["slack"]) == len(oncall.sink.got["alertmanager"]) == 1
 
 
-def test_a_sensor_whose_ticks_fail_is_told_once_an_hour(oncall):
-    sensor = SensorStory(oncall.instance, "stragglers_sensor", started=oncall.now)
+def test_a_sensor_whose_ticks_fail_is_told_once_an_hour(with_ticks):
+    sensor = SensorStory(with_ticks.instance, "stragglers_sensor", started=with_ticks.now)
     for second in range(3):
-        assert oncall.sink.got["slack"] == []
-        sensor.tick(oncall.now + second, ZeroDivisionError("division by zero"))
-        oncall.now += 60
-        said = oncall.tick()
+        assert with_ticks.sink.got["slack"] == []
+        sensor.tick(with_ticks.now + second, ZeroDivisionError("division by zero"))
+        with_ticks.now += 60
+        said = with_ticks.tick()
     assert said == "0 failed runs, 1 alerts. Ticks fail: stragglers_sensor."
-    (alert,) = oncall.sink.got["slack"]
+    (alert,) = with_ticks.sink.got["slack"]
     assert (alert.name, alert.severity) == ("MediaSensorTicksFailing", "ticket")
     assert alert.summary == "stragglers_sensor has failed 3 ticks in a row: ZeroDivisionError"
     assert alert.run_url == "http://dagster/automation"
     assert alert.runbook_url == "deploy/runbooks/sensor-ticks-failing.md"
-    oncall.tick()
-    oncall.now += SETTINGS.alerts.repeat_seconds
-    sensor.tick(oncall.now, ZeroDivisionError("division by zero"))
-    oncall.tick()
-    first, second = oncall.sink.got["slack"]
+    with_ticks.tick()
+    with_ticks.now += SETTINGS.alerts.repeat_seconds
+    sensor.tick(with_ticks.now, ZeroDivisionError("division by zero"))
+    with_ticks.tick()
+    first, second = with_ticks.sink.got["slack"]
     assert (first.fingerprint, second.occurrences) == (second.fingerprint, 4)
-    sensor.tick(oncall.now + 1)
-    oncall.now += SETTINGS.alerts.repeat_seconds
-    assert oncall.tick() == "0 failed runs, 0 alerts."
+    sensor.tick(with_ticks.now + 1)
+    with_ticks.now += SETTINGS.alerts.repeat_seconds
+    assert with_ticks.tick() == "0 failed runs, 0 alerts."
 
 
-def test_runs_and_ticks_that_a_dependency_fails_are_one_alert(oncall):
+def test_runs_and_ticks_that_a_dependency_fails_are_one_alert(with_ticks):
     away = error("ledger_unavailable", TransientError)
     sensors = [
-        SensorStory(oncall.instance, name, started=oncall.now - 600)
+        SensorStory(with_ticks.instance, name, started=with_ticks.now - 600)
         for name in ("media_events_sensor", "scaling_sensor")
     ]
     for sensor in sensors:
         for second in range(3):
-            sensor.tick(oncall.now + second, away)
-    oncall.run(away)
-    oncall.tick()
-    (alert,) = oncall.sink.got["slack"]
+            sensor.tick(with_ticks.now + second, away)
+    with_ticks.run(away)
+    with_ticks.tick()
+    (alert,) = with_ticks.sink.got["slack"]
     assert alert.name == "MediaDependencyUnhealthy"
     assert alert.summary == (
         "The ledger is unhealthy: it failed 1 run, ticks of media_events_sensor,"
@@ -200,14 +208,14 @@ def test_runs_and_ticks_that_a_dependency_fails_are_one_alert(oncall):
     )
 
 
-def test_a_few_failed_ticks_of_a_minute_are_no_news(oncall):
-    sensor = SensorStory(oncall.instance, "media_events_sensor", started=oncall.now - 9)
+def test_a_few_failed_ticks_of_a_minute_are_no_news(with_ticks):
+    sensor = SensorStory(with_ticks.instance, "media_events_sensor", started=with_ticks.now - 9)
     for second in range(5):
-        sensor.tick(oncall.now + second, error())
-    assert oncall.tick() == "0 failed runs, 0 alerts."
-    oncall.now += SETTINGS.alerts.failed_ticks_seconds
-    oncall.tick()
-    assert oncall.sink.got["slack"][0].severity == "page"
+        sensor.tick(with_ticks.now + second, error())
+    assert with_ticks.tick() == "0 failed runs, 0 alerts."
+    with_ticks.now += SETTINGS.alerts.failed_ticks_seconds
+    with_ticks.tick()
+    assert with_ticks.sink.got["slack"][0].severity == "page"
 
 
 def test_without_receivers_the_tick_says_so(oncall):
