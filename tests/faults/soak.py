@@ -1,6 +1,7 @@
 """The long version: every crash point, every pair of them, and chaos for as long as you like.
 
-    python -m tests.faults.soak [--minutes 15] [--assets 500] [--seed 1] [--skip-points]
+    python -m tests.faults.soak [--minutes 15] [--assets 500] [--seed 1]
+        [--skip-points | --skip-chaos]
 
 Prints a table of crash points and the figures of the chaos run; ends with 1 when anything was
 lost or doubled.
@@ -103,16 +104,22 @@ def chaos(console: Console, seconds: float, assets: int, seed: int) -> int:
 
 
 def main() -> int:
-    """Points for a third of the time, chaos for the rest."""
+    """Points for a third of the time, chaos for the rest; one alone has all of it."""
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     arguments.add_argument("--minutes", type=float, default=15)
     arguments.add_argument("--assets", type=int, default=500)
     arguments.add_argument("--seed", type=int, default=1)
-    arguments.add_argument("--skip-points", action="store_true")
+    only = arguments.add_mutually_exclusive_group()
+    only.add_argument("--skip-points", action="store_true")
+    only.add_argument("--skip-chaos", action="store_true")
     options = arguments.parse_args()
     console, seconds = Console(), options.minutes * 60
-    failed = 0 if options.skip_points else points(console, seconds / 3)
-    failed += chaos(console, seconds * 2 / 3, options.assets, options.seed)
+    shares = {"points": seconds / 3, "chaos": seconds * 2 / 3}
+    if options.skip_points or options.skip_chaos:
+        shares = dict.fromkeys(shares, seconds)
+    failed = 0 if options.skip_points else points(console, shares["points"])
+    if not options.skip_chaos:
+        failed += chaos(console, shares["chaos"], options.assets, options.seed)
     return 1 if failed else 0
 
 
