@@ -17,8 +17,19 @@ from media_pipeline.jobs import ENRICH_MEDIA_JOB
 from media_pipeline.local_stack.ports import free_port
 from media_pipeline.local_stack.stack import embedded_stack
 from media_pipeline.partitions import MEDIA_ASSETS
+from tests.e2e.pipeline import wait_until
 from tests.fakes.kubernetes import LocalCluster
-from tests.faults.kubernetes_runs import LIGHT, assert_enriched_once, ingest, production_instance
+from tests.faults.kubernetes_runs import (
+    AFTER_CLAIM,
+    LIGHT,
+    assert_enriched_once,
+    ended_with,
+    ingest,
+    ledger,
+    production_instance,
+    retried,
+    run_of,
+)
 
 pytestmark = pytest.mark.timeout(300)
 GPU = {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}
@@ -50,18 +61,26 @@ def results(world, names) -> list:
     return [replace(row, asset_id="", fence=0, seconds=0.0) for row in rows]
 
 
-def test_a_pod_per_workload_gives_the_same(tmp_path, monkeypatch):
+def test_a_pod_per_workload_gives_the_same_even_if_one_is_killed(tmp_path, monkeypatch):
     with embedded_stack(tmp_path / "stack") as stack, LocalCluster(PODS, tmp_path) as cluster:
         world = World(stack.settings())
-        alone = ["alone-0", "alone-1"]
+        alone = ["alone-0"]
         enrich_in_process(stack, world, alone, monkeypatch)
         instance = production_instance(cluster, tmp_path)
         with running_dagster(stack, free_port(), variables=PODS, instance=instance) as api:
             cluster.environment |= dagster_environment(stack, api.url, instance)
-            names = ingest(world, "pods", 2)
+            cluster.next_pod()  # the run's own
+            cluster.next_pod(environment=AFTER_CLAIM, reason="OOMKilled")
+            names = ingest(world, "pods", 1)
             assert_enriched_once(world, names)
+            run, killed, *_ = cluster.pods.values()
+            assert killed.job["metadata"]["labels"]["dagster/op"] in ("text", "thumbnails")
+            assert killed.code == 137
+            wait_until(lambda: ended_with(api, run_of(run))[0] == "FAILURE", "the run's end")
+            wait_until(lambda: retried(api, run) == "SUCCESS", "the retry's end")
+            assert {one[0] for one in ledger(stack, names).values()} == {"complete"}
         assert results(world, names) == results(world, alone)
-        assert len(results(world, names)) == 4
+        assert len(results(world, names)) == 2
         steps = {
             pod.job["metadata"]["labels"].get("dagster/op"): pod.job
             for pod in cluster.pods.values()
