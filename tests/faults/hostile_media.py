@@ -175,12 +175,12 @@ def _progressive_jpeg() -> bytes:
 
 
 def png(width: int, height: int, *chunks: tuple[bytes, bytes], rows: bytes = b"") -> bytes:
-    out = b"\x89PNG\r\n\x1a\n"
+    out = bytearray(b"\x89PNG\r\n\x1a\n")
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     for kind, body in [(b"IHDR", header), *chunks, (b"IDAT", rows), (b"IEND", b"")]:
         out += struct.pack(">I", len(body)) + kind + body
         out += struct.pack(">I", zlib.crc32(kind + body))
-    return out
+    return bytes(out)
 
 
 def _png_text_bomb() -> bytes:

@@ -102,7 +102,7 @@ def test_a_paused_bucket_is_held_and_follows_its_resume(stack, world, children):
     store.set_flag("pause:bucket:media", {"paused": True}, reason="re-upload", who="ana")
     note(world, "bucket-a")
     assert children.run() == 0, children.said()
-    assert "1 held for bucket media" in children.skipped("media_events_sensor")
+    assert "1 held for bucket:media" in children.skipped("media_events_sensor")
     assert world.metadata_store.derivatives(["bucket-a"]) == []
     store.set_flag("pause:bucket:media", {"paused": False}, reason="over", who="ana")
     assert children.run() == 0, children.said()
