@@ -18,6 +18,19 @@ _WIDTH, _HEIGHT, _LINE = 640, 240, 16
 _COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#7f7f7f")
 
 
+def samples_of(exporter_address: str) -> list:
+    """Everything that an exporter answers: name, labels and value of each sample."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    answer = requests.get(exporter_address, timeout=60)
+    answer.raise_for_status()
+    return [
+        sample
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    ]
+
+
 class Prometheus:
     """Asks one server."""
 

@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 
 import pytest
-import requests
 
 from media_pipeline.cli.producer import announce, upload
 from media_pipeline.domain.outcome import Code
@@ -16,6 +15,7 @@ from tests.e2e.prometheus_server import (
     picture,
     running_exporter,
     running_prometheus,
+    samples_of,
 )
 
 RULES = Path(__file__).parents[2] / "deploy/monitoring/prometheus/media-processing.rules.yml"
@@ -33,14 +33,9 @@ def exporter(stack, samples):
 
 def scrape(address):
     """{(name, label values...): value}"""
-    from prometheus_client.parser import text_string_to_metric_families
-
-    answer = requests.get(address, timeout=60)
-    answer.raise_for_status()
     return {
         (sample.name, *(sample.labels[name] for name in sorted(sample.labels))): sample.value
-        for family in text_string_to_metric_families(answer.text)
-        for sample in family.samples
+        for sample in samples_of(address)
     }
 
 

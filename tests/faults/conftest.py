@@ -2,7 +2,9 @@
 
 import pytest
 
+from media_pipeline.cli.world import World
 from media_pipeline.local_stack.stack import embedded_stack
+from tests.faults.children import OneProcess
 
 
 @pytest.fixture(scope="package")
@@ -10,3 +12,15 @@ def stack(tmp_path_factory):
     """Instead of the one that contract tests fill with whatever they need."""
     with embedded_stack(tmp_path_factory.mktemp("faults")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def world(stack):
+    return World(stack.settings())
+
+
+@pytest.fixture
+def children(stack, tmp_path):
+    running = OneProcess(stack, tmp_path)
+    yield running
+    running.close()

@@ -3,11 +3,8 @@
 from collections import Counter
 from contextlib import contextmanager
 
-import requests
-from prometheus_client.parser import text_string_to_metric_families
-
 from media_pipeline.domain.outcome import Code
-from tests.e2e.prometheus_server import running_exporter, running_prometheus
+from tests.e2e.prometheus_server import running_exporter, running_prometheus, samples_of
 from tests.faults.checker import Facts
 from tests.monitoring_programs import found
 
@@ -31,11 +28,9 @@ class Exporter:
         self.address = address
 
     def table(self, metric: str, *labels: str) -> dict[tuple[str, ...], int]:
-        answer = requests.get(self.address, timeout=60)
         return {
             tuple(sample.labels[name] for name in labels): int(sample.value)
-            for family in text_string_to_metric_families(answer.text)
-            for sample in family.samples
+            for sample in samples_of(self.address)
             if sample.name == metric and sample.value
         }
 

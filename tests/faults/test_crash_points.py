@@ -8,11 +8,9 @@ takes every point, and every pair of them, one by one.
 import pytest
 
 from media_pipeline.cli.producer import announce, upload
-from media_pipeline.cli.world import World
 from media_pipeline.crash_points import KILLED
 from media_pipeline.domain.ports import OutgoingEvent
 from tests.faults.checker import Facts, violations
-from tests.faults.children import OneProcess
 
 POINTS = (
     "metadata_store.register:before",
@@ -38,18 +36,6 @@ CHAIN = (
     "metadata_store.record:after",
     "event_sink.publish:after",
 )
-
-
-@pytest.fixture(scope="module")
-def world(stack):
-    return World(stack.settings())
-
-
-@pytest.fixture
-def children(stack, tmp_path):
-    running = OneProcess(stack, tmp_path)
-    yield running
-    running.close()
 
 
 def produce(world, prefix: str, number: int) -> list[str]:

@@ -9,7 +9,6 @@ import pytest
 from minio import Minio
 
 from media_pipeline.cli.producer import announce, upload
-from media_pipeline.cli.world import World
 from media_pipeline.crash_points import KILLED
 from media_pipeline.domain.outcome import Code
 from media_pipeline.domain.ports import OutgoingEvent
@@ -18,18 +17,6 @@ from tests.faults.children import OneProcess
 
 pytestmark = pytest.mark.timeout(600)
 NEW_BUCKET = "late"
-
-
-@pytest.fixture(scope="module")
-def world(stack):
-    return World(stack.settings())
-
-
-@pytest.fixture
-def children(stack, tmp_path):
-    running = OneProcess(stack, tmp_path)
-    yield running
-    running.close()
 
 
 def note(world, name: str) -> None:

@@ -4,7 +4,6 @@ The real ledger is shared: every test looks at differences, or at a processor of
 """
 
 import math
-import os
 import uuid
 from dataclasses import replace
 
@@ -16,16 +15,13 @@ from media_pipeline.telemetry import metrics
 from media_pipeline.telemetry.families import Samples, add_ledger
 from resources.ledger_figures import PostgrestFigures
 from resources.metadata_store import PostgrestMetadataStore
-from tests.contract.metadata_store.conftest import REAL_TOKEN, REAL_URL, client_for
+from tests.contract.metadata_store.conftest import SERVERS, client_for, client_of
 from tests.fakes.ledger_story import VERSION, arrive, bury, record_of, run
 
 
-@pytest.fixture(params=["stand-in", *(["postgrest"] if os.environ.get("POSTGREST_URL") else [])])
+@pytest.fixture(params=SERVERS)
 def client(request):
-    if request.param == "postgrest":
-        return client_for(REAL_URL, REAL_TOKEN)
-    stack = request.getfixturevalue("stack")
-    return client_for(stack.ledger_url, stack.ledger_token)
+    return client_of(request)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from media_pipeline.domain.ports import RejectedMessage
 from media_pipeline.domain.reconciliation import Announced
 from resources.ledger_audit import PostgrestLedgerAudit
 from resources.metadata_store import PostgrestMetadataStore
-from tests.contract.metadata_store.conftest import REAL_TOKEN, REAL_URL, client_for
+from tests.contract.metadata_store.conftest import LEDGERS, client_of
 from tests.contract.metadata_store.test_metadata_store import arrival, derivative, record, result
 from tests.fakes.ledger_audit import FakeLedgerAudit
 from tests.fakes.metadata_store import FakeMetadataStore
@@ -18,17 +18,13 @@ from tests.fakes.metadata_store import FakeMetadataStore
 LONG_AGO, FAR = "2001-01-01T00:00:00Z", "2999-01-01T00:00:00Z"
 
 
-@pytest.fixture(params=["fake", "stand-in", *(["postgrest"] if REAL_URL else [])])
+@pytest.fixture(params=LEDGERS)
 def stores(request):
     """(ledger, its audit)."""
     if request.param == "fake":
         ledger = FakeMetadataStore()
         return ledger, FakeLedgerAudit(ledger)
-    if request.param == "postgrest":
-        client = client_for(REAL_URL, REAL_TOKEN)
-    else:
-        stack = request.getfixturevalue("stack")
-        client = client_for(stack.ledger_url, stack.ledger_token)
+    client = client_of(request)
     return PostgrestMetadataStore(client), PostgrestLedgerAudit(client)
 
 

@@ -19,11 +19,21 @@ def client_for(url: str, token: str) -> PostgrestClient:
     return PostgrestClient(url, SettingsCredentials(settings), schema="media")
 
 
-@pytest.fixture(params=["fake", "stand-in", *(["postgrest"] if REAL_URL else [])])
+#: What suites are run against; `SERVERS` are those that speak PostgREST.
+SERVERS = ("stand-in", *(["postgrest"] if REAL_URL else []))
+LEDGERS = ("fake", *SERVERS)
+
+
+def client_of(request) -> PostgrestClient:
+    """Of the server that a fixture with one of `SERVERS` as its parameter is for."""
+    if request.param == "postgrest":
+        return client_for(REAL_URL, REAL_TOKEN)
+    stack = request.getfixturevalue("stack")
+    return client_for(stack.ledger_url, stack.ledger_token)
+
+
+@pytest.fixture(params=LEDGERS)
 def ledger(request):
     if request.param == "fake":
         return FakeMetadataStore()
-    if request.param == "postgrest":
-        return PostgrestMetadataStore(client_for(REAL_URL, REAL_TOKEN), page_rows=500)
-    stack = request.getfixturevalue("stack")
-    return PostgrestMetadataStore(client_for(stack.ledger_url, stack.ledger_token), page_rows=500)
+    return PostgrestMetadataStore(client_of(request), page_rows=500)

@@ -1,7 +1,6 @@
 """What operators ask of a ledger, in memory and real."""
 
 import dataclasses
-import os
 import uuid
 
 import pytest
@@ -9,26 +8,20 @@ import pytest
 from media_pipeline.domain.operations import ScoreHistory
 from resources.metadata_store import PostgrestMetadataStore
 from resources.operations_ledger import PostgrestOperationsLedger
-from tests.contract.metadata_store.conftest import REAL_TOKEN, REAL_URL, client_for
+from tests.contract.metadata_store.conftest import LEDGERS, client_of
 from tests.contract.metadata_store.test_metadata_store import arrival, derivative, result
 from tests.fakes import ledger_story
 from tests.fakes.metadata_store import FakeMetadataStore
 from tests.fakes.operations_ledger import FakeOperationsLedger
 
 
-@pytest.fixture(
-    params=["fake", "stand-in", *(["postgrest"] if os.environ.get("POSTGREST_URL") else [])]
-)
+@pytest.fixture(params=LEDGERS)
 def stores(request):
     """(ledger, what operators ask of it)."""
     if request.param == "fake":
         ledger = FakeMetadataStore()
         return ledger, FakeOperationsLedger(ledger)
-    if request.param == "postgrest":
-        client = client_for(REAL_URL, REAL_TOKEN)
-    else:
-        stack = request.getfixturevalue("stack")
-        client = client_for(stack.ledger_url, stack.ledger_token)
+    client = client_of(request)
     return PostgrestMetadataStore(client), PostgrestOperationsLedger(client, page_rows=2)
 
 

@@ -5,22 +5,18 @@ import pytest
 
 from resources.metadata_store import PostgrestMetadataStore
 from resources.recovery_store import PostgrestRecoveryStore
-from tests.contract.metadata_store.conftest import REAL_TOKEN, REAL_URL, client_for
+from tests.contract.metadata_store.conftest import LEDGERS, client_of
 from tests.fakes.metadata_store import FakeMetadataStore
 from tests.fakes.recovery_store import FakeRecoveryStore
 
 
-@pytest.fixture(params=["fake", "stand-in", *(["postgrest"] if REAL_URL else [])])
+@pytest.fixture(params=LEDGERS)
 def stores(request):
     """(ledger, recovery)."""
     if request.param == "fake":
         ledger = FakeMetadataStore()
         return ledger, FakeRecoveryStore(ledger)
-    if request.param == "postgrest":
-        client = client_for(REAL_URL, REAL_TOKEN)
-    else:
-        stack = request.getfixturevalue("stack")
-        client = client_for(stack.ledger_url, stack.ledger_token)
+    client = client_of(request)
     return PostgrestMetadataStore(client, page_rows=500), PostgrestRecoveryStore(client)
 
 

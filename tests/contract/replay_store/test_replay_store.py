@@ -11,7 +11,7 @@ from media_pipeline.domain.replays import CandidateFilter, KnownState, Portion
 from media_pipeline.errors import MediaPipelineError
 from resources.metadata_store import PostgrestMetadataStore
 from resources.replay_store import PostgrestReplayStore
-from tests.contract.metadata_store.conftest import REAL_TOKEN, REAL_URL, client_for
+from tests.contract.metadata_store.conftest import LEDGERS, client_of
 from tests.contract.metadata_store.test_metadata_store import arrival, derivative, record, result
 from tests.fakes.metadata_store import FakeMetadataStore
 from tests.fakes.replay_store import FakeReplayStore
@@ -19,17 +19,13 @@ from tests.fakes.replay_store import FakeReplayStore
 IDLE = 3600
 
 
-@pytest.fixture(params=["fake", "stand-in", *(["postgrest"] if REAL_URL else [])])
+@pytest.fixture(params=LEDGERS)
 def stores(request):
     """(ledger, its replays)."""
     if request.param == "fake":
         ledger = FakeMetadataStore()
         return ledger, FakeReplayStore(ledger)
-    if request.param == "postgrest":
-        client = client_for(REAL_URL, REAL_TOKEN)
-    else:
-        stack = request.getfixturevalue("stack")
-        client = client_for(stack.ledger_url, stack.ledger_token)
+    client = client_of(request)
     return PostgrestMetadataStore(client), PostgrestReplayStore(client)
 
 

@@ -1,6 +1,5 @@
 """What every sample must be: even, repeatable, paged by key, of newest versions alone."""
 
-import os
 import uuid
 
 import pytest
@@ -9,25 +8,19 @@ from media_pipeline.domain.outcome import Code
 from media_pipeline.domain.samples import draw
 from resources.metadata_store import PostgrestMetadataStore
 from resources.sample_store import PostgrestSampleStore
-from tests.contract.metadata_store.conftest import REAL_TOKEN, REAL_URL, client_for
+from tests.contract.metadata_store.conftest import LEDGERS, client_of
 from tests.contract.metadata_store.test_metadata_store import arrival, derivative, result
 from tests.fakes.metadata_store import FakeMetadataStore
 from tests.fakes.sample_store import FakeSampleStore
 
 
-@pytest.fixture(
-    params=["fake", "stand-in", *(["postgrest"] if os.environ.get("POSTGREST_URL") else [])]
-)
+@pytest.fixture(params=LEDGERS)
 def stores(request):
     """(ledger, samples of it)."""
     if request.param == "fake":
         ledger = FakeMetadataStore()
         return ledger, FakeSampleStore(ledger)
-    if request.param == "postgrest":
-        client = client_for(REAL_URL, REAL_TOKEN)
-    else:
-        stack = request.getfixturevalue("stack")
-        client = client_for(stack.ledger_url, stack.ledger_token)
+    client = client_of(request)
     return PostgrestMetadataStore(client), PostgrestSampleStore(client)
 
 
