@@ -39,9 +39,12 @@ def set_run_tags(keys: Sequence[str]) -> dict[str, str]:
     return {PARTITION_TAG: keys[0], **_common(keys)}
 
 
-def set_run_config(keys: Sequence[str]) -> dict[str, Any]:
-    """Run config that gives the batch resource its keys."""
-    return {"resources": {"batch": {"config": {"partition_keys": list(keys)}}}}
+def set_run_config(*sets: Sequence[str]) -> dict[str, Any]:
+    """Run config that gives the batch resource its sets, each under its first key, the anchor.
+
+    With several sets the runs of one backfill share it: each works on those of its own anchors.
+    """
+    return {"resources": {"batch": {"config": {"sets": {keys[0]: list(keys) for keys in sets}}}}}
 
 
 def lane_tags(lane: Priority, priority_classes: Mapping[Priority, str]) -> dict[str, str]:
@@ -58,13 +61,17 @@ def lane_tags(lane: Priority, priority_classes: Mapping[Priority, str]) -> dict[
 
 def run_keys(tags: Mapping[str, str], run_config: Mapping[str, Any]) -> list[str]:
     """Keys that a run names: all of a set run, the two ends of a range run."""
-    config: Any = run_config
-    for name in ("resources", "batch", "config", "partition_keys"):
-        config = config.get(name) if isinstance(config, Mapping) else None
-    if config:
-        return [str(key) for key in config]
-    found = (tags.get(RANGE_START_TAG), tags.get(RANGE_END_TAG), tags.get(PARTITION_TAG))
-    return list(dict.fromkeys(key for key in found if key))
+    sets: Any = run_config
+    for name in ("resources", "batch", "config", "sets"):
+        sets = sets.get(name) if isinstance(sets, Mapping) else None
+    ends = (tags.get(RANGE_START_TAG), tags.get(RANGE_END_TAG), tags.get(PARTITION_TAG))
+    found = list(dict.fromkeys(key for key in ends if key))
+    return with_sets(found, sets or {})
+
+
+def with_sets(keys: Sequence[str], sets: Mapping[str, Sequence[str]]) -> list[str]:
+    """Each key with the set that it is the anchor of; a key without one stands for itself."""
+    return [str(one) for key in keys for one in sets.get(key, (key,))]
 
 
 def _common(keys: Sequence[str]) -> dict[str, str]:

@@ -3,24 +3,24 @@
 - *range run*: the run's own partition range (sensor batches of new keys, UI backfills).
   The sensor adds a digest of the keys; a range that no longer resolves to exactly
   those keys is refused, because Dagster ranges follow insertion order.
-- *set run*: an arbitrary key list in this resource's run config (re-ingested keys,
-  sparse replays). The run's own partition is only its first key.
+- *set run*: arbitrary keys in this resource's run config (re-ingested keys, scattered
+  replays). The run's own partition is only their first, the anchor. Runs of one backfill
+  share a run config, so it holds a set by each anchor.
 
 Must not be here: what is done with the keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import dagster as dg
 from pydantic import Field
 
+from media_pipeline.batch_tags import DIGEST_TAG, with_sets
 from media_pipeline.domain.identity import batch_digest
 from media_pipeline.errors import SystemicError
-
-DIGEST_TAG = "media/batch_digest"
 
 
 class RunContext(Protocol):
@@ -36,14 +36,19 @@ class RunContext(Protocol):
 class BatchResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # generic only for factories
     """The keys of this run; configured at launch by set runs, empty otherwise."""
 
-    partition_keys: list[str] = Field(
-        default_factory=list,
-        description="Media asset ids of a set run. Leave empty: the run's partition range decides.",
+    sets: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="Media asset ids of set runs, by the first of each set. Leave empty: the"
+        " run's partition range decides.",
     )
 
     @property
     def is_set_run(self) -> bool:
-        return bool(self.partition_keys)
+        return bool(self.sets)
+
+    def behind(self, partition_keys: Iterable[str]) -> list[str]:
+        """The keys that these partitions of the run stand for."""
+        return with_sets(list(partition_keys), self.sets)
 
     # Not `keys`: pydantic would take the resource for a mapping.
     def keys_of(self, context: RunContext) -> list[str]:
@@ -51,7 +56,7 @@ class BatchResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gener
 
         Raises SystemicError `batch_changed` when they are not those the run was made for.
         """
-        keys = list(self.partition_keys or context.partition_keys)
+        keys = self.behind(context.partition_keys)
         expected = context.run.tags.get(DIGEST_TAG)
         if expected and batch_digest(keys) != expected:
             raise SystemicError(

@@ -97,16 +97,18 @@ class DagsterApi:
         partition_keys: Sequence[str],
         tags: Mapping[str, str],
         title: str,
+        run_config: Mapping[str, object] | None = None,
     ) -> str:
         """Backfill these partitions of these Dagster assets; answers the backfill's id.
 
-        Partitions that were retired are added again first.
+        Partitions that were retired are added again first. `run_config`: of each of its runs.
         """
         params = {
             "assetSelection": [{"path": [name]} for name in assets],
             "partitionNames": list(partition_keys),
             "tags": [{"key": name, "value": value} for name, value in tags.items()],
             "title": title,
+            "runConfigData": dict(run_config or {}),
         }
         found = self._launch(params)
         if found.get("partitionKeys"):
@@ -128,6 +130,14 @@ class DagsterApi:
             {"p": params},
         )["launchPartitionBackfill"]
         return found
+
+    def partition_keys(self) -> list[str]:
+        """All asset partitions, in insertion order."""
+        (node,) = self.query(
+            "query($a:[AssetKeyInput!]){assetNodes(assetKeys:$a){partitionKeys}}",
+            {"a": [{"path": ["enrichment"]}]},
+        )["assetNodes"]
+        return [str(key) for key in node["partitionKeys"]]
 
     def add_partitions(self, keys: Sequence[str]) -> None:
         """Make keys known as asset partitions; those that are known already do no harm."""

@@ -1,25 +1,25 @@
-"""A replay's portions as Dagster backfills: low priority, a lane of their own."""
+"""A replay's portions as Dagster backfills."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from media_pipeline.batch_tags import LANE_TAG, PRIORITY_TAG
+from media_pipeline.cli.backfill_launcher import BackfillLauncher
 from media_pipeline.cli.dagster_api import DagsterApi
+from media_pipeline.settings import Settings
 
 #: `<replay id>/<portion>`: by this a launch is found whose note was lost.
 REPLAY_TAG = "media/replay"
-_TAGS = {LANE_TAG: "backfill", PRIORITY_TAG: "-10"}
 _OVER = ("COMPLETED", "FAILED", "CANCELED")
 
 
 class DagsterLauncher:
-    """`Launcher` on a Dagster webserver. Runs of the lane `backfill` start after live ones, and
-    dagster.yaml bounds how many of them run at once."""
+    """`Launcher` on a Dagster webserver."""
 
-    def __init__(self, dagster: DagsterApi, kinds: Sequence[str], started_at: str) -> None:
-        self._dagster = dagster
+    def __init__(self, settings: Settings, kinds: Sequence[str], started_at: str) -> None:
+        self._dagster = DagsterApi(settings.dagster_url)
+        self._backfills = BackfillLauncher(self._dagster, settings)
         self._kinds = kinds
         self._since = datetime.fromisoformat(started_at).timestamp() - 60
         self._known: dict[str, str] | None = None
@@ -40,9 +40,14 @@ class DagsterLauncher:
 
     def launch(self, replay_id: str, number: int, keys: Sequence[str]) -> str:
         """See `Launcher.launch`."""
-        tags = {**_TAGS, REPLAY_TAG: f"{replay_id}/{number}"}
-        title = f"replay {replay_id}, portion {number}"
-        return self._dagster.launch_backfill([*self._kinds, "enrichment"], keys, tags, title)
+        (backfill,) = self._backfills.launch(
+            [*self._kinds, "enrichment"],
+            keys,
+            f"replay {replay_id}, portion {number}",
+            {REPLAY_TAG: f"{replay_id}/{number}"},
+            most_in_sets=len(keys),
+        )
+        return backfill
 
     def all_over(self, backfills: Sequence[str]) -> bool:
         """Whether none of these backfills will do anything any more."""

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from media_pipeline import __version__
-from media_pipeline.cli.dagster_api import DagsterApi
 from media_pipeline.cli.dlq_sender import ReplayLease, Stop, stop_on_interrupt
 from media_pipeline.cli.replay_launcher import DagsterLauncher
 from media_pipeline.cli.world import World
@@ -196,8 +195,7 @@ def await_end(world: World, replay: Replay, seconds: float) -> Result:
 
 
 def _launcher(world: World, replay: Replay) -> DagsterLauncher:
-    dagster = DagsterApi(world.settings.dagster_url)
-    return DagsterLauncher(dagster, request_of(replay).kinds, replay.started_at)
+    return DagsterLauncher(world.settings, request_of(replay).kinds, replay.started_at)
 
 
 def _await(

@@ -11,13 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from media_pipeline.batch_tags import lane_tags
 from media_pipeline.errors import PermanentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from media_pipeline.cli.dagster_api import DagsterApi
+    from media_pipeline.cli.backfill_launcher import BackfillLauncher
     from media_pipeline.domain.ports import MetadataStore, StaleDerivative
 
 _PAGE = 1000
@@ -50,7 +49,8 @@ def stale(
     ] = False,
 ) -> None:
     """List which kinds of which media assets were made by another version, and their cost."""
-    from media_pipeline.cli.dagster_api import DagsterApi  # quick --help
+    from media_pipeline.cli.backfill_launcher import BackfillLauncher  # quick --help
+    from media_pipeline.cli.dagster_api import DagsterApi
     from media_pipeline.cli.world import World
     from media_pipeline.fingerprints import expected_fingerprints
     from media_pipeline.settings import load_settings
@@ -67,12 +67,10 @@ def stale(
     wanted = {name: expected[name] for name in kind or expected}
     ledger = World(settings).metadata_store
     kinds, groups = summarise(pages(ledger, wanted), wanted, ledger.mean_seconds())
-    tags = lane_tags("backfill", settings.runs.priority_classes)
-    launched = (
-        launch(DagsterApi(settings.dagster_url), groups, settings.workloads, tags)
-        if backfill
-        else []
-    )
+    launched = []
+    if backfill:
+        backfills = BackfillLauncher(DagsterApi(settings.dagster_url), settings)
+        launched = launch(backfills, groups, settings.workloads)
     if as_json:
         rows = [{**vars(one), "found": dict(one.found)} for one in kinds]
         print(json.dumps({"kinds": rows, "backfills": launched}))
@@ -114,12 +112,11 @@ def summarise(
 
 
 def launch(
-    dagster: DagsterApi,
+    backfills: BackfillLauncher,
     groups: Mapping[tuple[str, ...], list[str]],
     workloads: Iterable[str],
-    tags: Mapping[str, str],
 ) -> list[str]:
-    """One backfill per set of kinds, of exactly its media assets; answers their ids.
+    """Backfills of each set of kinds, of exactly its media assets; answers their ids.
 
     `enrichment` goes with each, because it writes the ledger and tells of the change.
     """
@@ -127,8 +124,7 @@ def launch(
     launched = []
     for kinds, asset_ids in groups.items():
         selected = [*sorted(kinds, key=order.index), "enrichment"]
-        title = f"stale: {', '.join(kinds)}"
-        launched.append(dagster.launch_backfill(selected, asset_ids, tags, title))
+        launched += backfills.launch(selected, asset_ids, f"stale {', '.join(kinds)}")
     return launched
 
 

@@ -90,7 +90,7 @@ class MetadataIOManager(dg.ConfigurableIOManager):
 
     def load_input(self, context: dg.InputContext) -> Derivatives:
         """The ledger's rows of the batch's keys, one kind per key joined as `<key>/<kind>`."""
-        keys = self.batch.partition_keys or list(context.asset_partition_keys)
+        keys = self.batch.behind(context.asset_partition_keys)
         rows = self.metadata_store.derivatives(keys)
         return Derivatives({f"{row.asset_id}/{row.kind}": row for row in rows})
 

@@ -181,7 +181,7 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
         self, context: dg.InputContext, asset_key: dg.AssetKey
     ) -> tuple[Derivatives, dict[str, int]]:
         """Rows, and by key the id of the materialization that each was read from."""
-        wanted = set(self.batch.partition_keys or context.asset_partition_keys)
+        wanted = set(self.batch.behind(context.asset_partition_keys))
         found, events = Derivatives(), {}
         for manifest, ids in self._latest_manifests(context.instance, asset_key, wanted).items():
             rows = _unpack(self.object_store.get(manifest))

@@ -35,6 +35,16 @@ def starts(world, dagster, samples):
     return [f"{number}:{offset}" for number, offset in found.items()]
 
 
+def newest_run(dagster, key: str) -> str:
+    """The run of its newest materialization of `text`."""
+    (event,) = dagster.query(
+        "query($a:AssetKeyInput!,$p:[String!]){assetOrError(assetKey:$a){... on Asset{"
+        "assetMaterializations(partitions:$p,limit:1){runId}}}}",
+        {"a": {"path": ["text"]}, "p": [key]},
+    )["assetOrError"]["assetMaterializations"]
+    return event["runId"]
+
+
 def from_offsets(starts):
     return [word for start in starts for word in ("--from-offset", start)]
 
@@ -101,6 +111,33 @@ def test_a_forced_replay_is_identical_and_tells_nobody_twice(world, starts, run)
     wait_until(lambda: not world.metadata_store.counts().unpublished, "the outbox")
     for name in NAMES:
         assert len(events_of(world, world.settings.kafka.enriched_topic, name)) == 1, "told once"
+
+
+def test_scattered_media_assets_are_replayed_in_one_run(world, dagster, samples, run):
+    """Ranges of asset partitions would make one run of each; a set has its anchor's backfill."""
+    order = [key for key in dagster.partition_keys() if key in {one.asset_id for one in samples}]
+    done = partition_statuses(dagster, "enrichment")["materializedPartitions"]
+    poison = next(key for key in order if key not in done)
+    keys = [poison, *[key for key in order if key in done][::6]]
+    before = {key: newest_run(dagster, key) for key in keys[1:]}
+    chosen = [word for key in keys for word in ("--asset", key)]
+    code, output = run("replay", "--from-snapshot", *chosen, "--force", "--yes", "--wait", "--json")
+    document = json.loads(output)
+    assert (code, document["run"], document["proof"]["unfinished"]) == (0, len(keys), 0), output
+    (backfill,) = world.replay_store.replays(document["replay_id"], 1)[0].backfills.values()
+    runs = dagster.query(
+        "query($i:String!){partitionBackfillOrError(backfillId:$i){... on PartitionBackfill{"
+        "title status numPartitions runs(limit:9){runId}}}}",
+        {"i": backfill},
+    )["partitionBackfillOrError"]
+    (only,) = {one["runId"] for one in runs["runs"]}
+    assert f"{len(keys)} media assets in 1 sets" in runs["title"]
+    after = {key: newest_run(dagster, key) for key in keys[1:]}
+    assert {key for key in after if after[key] == only} == set(before) == set(after)
+    assert poison not in partition_statuses(dagster, "enrichment")["materializedPartitions"]
+    wait_until(
+        lambda: dagster.backfill_statuses([backfill])[backfill].startswith("COMPLETED"), "its end"
+    )
 
 
 def test_bad_input_is_named_and_changes_nothing(world, starts, run):

@@ -4,7 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from media_pipeline.batch_tags import range_run_tags, set_run_config, set_run_tags
+from media_pipeline.batch_tags import (
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    range_run_tags,
+    run_keys,
+    set_run_config,
+    set_run_tags,
+)
 from media_pipeline.errors import SystemicError
 from resources.batch import BatchResource
 
@@ -24,6 +31,16 @@ def test_a_set_run_works_on_the_keys_of_its_configuration():
     batch = BatchResource(**config)
     assert batch.is_set_run
     assert batch.keys_of(context(["c"], set_run_tags(keys))) == keys
+
+
+def test_each_run_of_a_backfill_works_on_the_sets_of_its_own_anchors():
+    config = set_run_config(["c", "a"], ["x", "y", "z"], ["y", "b"])
+    batch = BatchResource(**config["resources"]["batch"]["config"])
+    assert batch.keys_of(context(["c"], {})) == ["c", "a"]
+    assert batch.keys_of(context(["x", "y"], {})) == ["x", "y", "z", "y", "b"]
+    tags = {RANGE_START_TAG: "c", RANGE_END_TAG: "c"}
+    assert run_keys(tags, config) == ["c", "a"]
+    assert run_keys(range_run_tags(["m", "n"]), config) == ["m", "n"]
 
 
 def test_a_backfill_of_the_ui_carries_no_digest_and_is_trusted():

@@ -14,6 +14,7 @@ from media_pipeline.batch_tags import (
     RANGE_END_TAG,
     RANGE_START_TAG,
     SIZE_TAG,
+    run_keys,
 )
 from media_pipeline.domain.identity import batch_digest, in_share
 from media_pipeline.errors import SystemicError
@@ -109,7 +110,7 @@ def test_a_tick_that_died_is_repeated_with_the_same_run_keys_and_no_second_key(w
     assert world.keys() == ["bb", "a"] or world.keys() == ["a", "bb"]
     # The repeated tick cannot know whether the keys were added: it names them one by one.
     (request,) = second.run_requests
-    assert sorted(request.run_config["resources"]["batch"]["config"]["partition_keys"]) == [
+    assert sorted(run_keys(request.tags, request.run_config)) == [
         "a",
         "bb",
     ]
@@ -140,7 +141,7 @@ def test_two_versions_in_one_tick_go_to_two_runs(world):
     world.send("b", "1")
     first, second = world.tick().run_requests
     assert (first.tags[SIZE_TAG], RANGE_START_TAG in first.tags) == ("2", True)
-    assert second.run_config["resources"]["batch"]["config"]["partition_keys"] == ["a"]
+    assert run_keys(second.tags, second.run_config) == ["a"]
     assert second.tags[PARTITION_TAG] == "a"
 
 
@@ -151,7 +152,7 @@ def test_an_asset_ingested_again_goes_as_a_set_run(world):
     world.send("b")
     fresh, again = world.tick().run_requests
     assert fresh.tags[RANGE_START_TAG] == "b"
-    assert again.run_config["resources"]["batch"]["config"]["partition_keys"] == ["a"]
+    assert run_keys(again.tags, again.run_config) == ["a"]
 
 
 def test_invalid_messages_are_dead_lettered_and_passed(world):

@@ -5,7 +5,7 @@ import time
 import dagster as dg
 import pytest
 
-from media_pipeline.batch_tags import LANE_TAG, SIZE_TAG
+from media_pipeline.batch_tags import LANE_TAG, SIZE_TAG, run_keys
 from media_pipeline.domain.recovery import Waiting
 from media_pipeline.settings import BatchSettings, Settings
 from sensors.stragglers import LiveRun, evaluate, groups, pause_after, stragglers
@@ -121,7 +121,7 @@ def test_a_lost_batch_is_launched_again_with_its_keys(world):
     result = world.tick()
     assert [one.tags[SIZE_TAG] for one in result.run_requests] == ["3"]
     (request,) = result.run_requests
-    assert request.run_config["resources"]["batch"]["config"]["partition_keys"] == ["a", "b", "c"]
+    assert run_keys(request.tags, request.run_config) == ["a", "b", "c"]
     assert request.tags[LANE_TAG] == "live"
     assert world.instance.get_dynamic_partitions("media_asset") == ["a", "b", "c"]
     assert world.tick().run_requests[0].run_key == request.run_key, "asked twice, launched once"

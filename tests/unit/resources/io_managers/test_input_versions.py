@@ -9,6 +9,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
 from media_pipeline.assets.enrichment import judge
+from media_pipeline.batch_tags import set_run_config
 from media_pipeline.domain.media_asset import MediaAsset, MessageRecord, SourceObject
 from media_pipeline.domain.outcome import (
     Artifact,
@@ -95,7 +96,7 @@ class Pipeline:
         where = (
             {
                 "partition_key": keys[0],
-                "run_config": {"resources": {"batch": {"config": {"partition_keys": keys}}}},
+                "run_config": set_run_config(keys),
             }
             if keys
             else {

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
+from media_pipeline.batch_tags import DIGEST_TAG, set_run_config
 from media_pipeline.domain.outcome import (
     Artifact,
     Code,
@@ -15,7 +16,7 @@ from media_pipeline.domain.outcome import (
 )
 from media_pipeline.errors import SystemicError
 from media_pipeline.run_retries import MAX_RETRIES_TAG
-from resources.batch import DIGEST_TAG, BatchResource
+from resources.batch import BatchResource
 from resources.io_managers.object_store import ObjectStoreIOManager
 from tests.fakes.object_store import FakeObjectStore
 
@@ -208,7 +209,7 @@ def test_a_set_run_materializes_its_listed_keys_and_plans_the_failed(instance):
         build({"asset-0": Code.INVALID}, FakeObjectStore(), {}),
         instance,
         partition_key=keys[0],
-        run_config={"resources": {"batch": {"config": {"partition_keys": keys}}}},
+        run_config=set_run_config(keys),
     )
 
     assert result.success
