@@ -208,7 +208,8 @@ def processor_fingerprint(kind: str, params: Params, prepared: Params | None = N
         before = PROCESSORS[processor.prepare]
         packages += before.packages
         inputs["prepare"] = {"version": before.version, "params": dict(prepared or {})}
-    inputs["libraries"] = {name: metadata.version(name) for name in packages}
+    # Without the build (`+cpu`, `+cu130`): of one release, pods with a GPU make the same as others.
+    inputs["libraries"] = {name: metadata.version(name).partition("+")[0] for name in packages}
     return fingerprint(kind, processor.version, inputs)
 
 

@@ -1,6 +1,11 @@
 """What can be said of the image without building it; tests/integration/test_image.py runs one."""
 
+import json
+import os
 import re
+import subprocess
+import sys
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,13 +89,91 @@ def test_no_stage_has_a_secret_or_a_default_to_fetch_from(stage):
         assert "http" not in said, said
 
 
+def torch_installed(tmp_path, **arguments: str) -> list[str]:
+    """What pip is asked to install first, as a build with these arguments asks."""
+    (command,) = [one for one in STAGES["build"].all("RUN") if "VARIANT" in one]
+    pip = tmp_path / "pip"
+    pip.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    pip.chmod(0o755)
+    given = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "VARIANT": ARGUMENTS["VARIANT"]}
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", command],
+        env=given | arguments, cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise ValueError(done.stderr)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(("variant", "build"), [("cpu", "cpu"), ("gpu", "cu130")])
+def test_a_variant_is_one_build_of_the_pinned_torch_from_its_index(tmp_path, variant, build):
+    words = torch_installed(tmp_path, VARIANT=variant)
+    assert words[:3] == ["install", "--constraint", "deploy/constraints.txt"]
+    assert words[-1] == f"{pinned('torch')}+{build}"
+    # Beside pip's own index, from which comes what torch needs; no other has this build.
+    assert words[3:-1] == ["--extra-index-url", f"https://download.pytorch.org/whl/{build}"]
+    mirror = torch_installed(tmp_path, VARIANT=variant, TORCH_INDEX="https://mirror.invalid/x")
+    assert mirror == [*words[:4], "https://mirror.invalid/x", words[-1]]
+
+
+def test_the_variant_is_cpu_unless_asked_otherwise_and_stands_in_a_label(tmp_path):
+    assert torch_installed(tmp_path)[-1].endswith("+cpu")
+    with pytest.raises(ValueError, match="VARIANT is cpu or gpu, not 'cuda'"):
+        torch_installed(tmp_path, VARIANT="cuda")
+    assert "VARIANT" in FINAL.all("ARG")
+    assert 'media-pipeline.variant="${VARIANT}"' in FINAL.all("LABEL")[0]
+
+
+def test_pip_takes_the_build_asked_for_as_the_pinned_torch_and_keeps_it(tmp_path):
+    """The real resolver, on wheels without content: no index can be asked here."""
+    _, _, version = pinned("torch").partition("==")
+    assert re.fullmatch(r"[\d.]+", version), "without a build, or two would be asked for"
+    for one in (f"{version}+cpu", f"{version}+cu130", f"{version}+cu132", version):
+        make_wheel(tmp_path, "torch", one)
+    make_wheel(tmp_path, "media_pipeline", "1", f"torch (=={version})")
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--isolated",
+         "--no-index", "--find-links", str(tmp_path), "--quiet", "--report", "-", "--constraint",
+         "deploy/constraints.txt", f"torch=={version}+cu130", "media-pipeline"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    chosen = {one["metadata"]["name"]: one["metadata"]["version"]
+              for one in json.loads(done.stdout)["install"]}  # fmt: skip
+    assert chosen == {"torch": f"{version}+cu130", "media_pipeline": "1"}
+
+
+def make_wheel(folder: Path, name: str, version: str, *needs: str) -> None:
+    info = f"{name}-{version}.dist-info"
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    lines += [f"Requires-Dist: {one}" for one in needs]
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{info}/METADATA", "\n".join(lines) + "\n")
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+PAGES = [ROOT / "README.md", DOCKERFILE, *sorted((ROOT / "deploy" / "runbooks").glob("*.md"))]
+
+
+def test_arguments_that_pages_give_to_a_build_exist():
+    known = {one.partition("=")[0] for stage in STAGES.values() for one in stage.all("ARG")}
+    given = [name for page in PAGES for name in re.findall(r"--build-arg (\w+)=", page.read_text())]
+    assert {"VARIANT", "VERSION"} <= set(given) <= known | set(ARGUMENTS)
+
+
+def pinned(package: str) -> str:
+    """The line of constraints.txt."""
+    text = (ROOT / "deploy" / "constraints.txt").read_text()
+    (line,) = [one for one in text.splitlines() if one.startswith(f"{package}==")]
+    return line
+
+
 def test_versions_are_those_of_the_constraints():
     """torch is installed first, for the cache; the same file says which."""
     build = " ".join(STAGES["build"].all("RUN"))
-    assert "--constraint deploy/constraints.txt" in build
-    assert "grep '^torch==' deploy/constraints.txt" in build
-    tool = re.search(r"cyclonedx-bom==([\d.]+)", " ".join(STAGES["inventory"].all("RUN")))
-    pinned = re.search(
-        r"^cyclonedx-bom==([\d.]+)", (ROOT / "deploy/constraints.txt").read_text(), re.MULTILINE
-    )
-    assert tool[1] == pinned[1]
+    assert build.count("--constraint deploy/constraints.txt") == build.count("pip install") == 2
+    tool = re.search(r"cyclonedx-bom==[\d.]+", " ".join(STAGES["inventory"].all("RUN")))
+    assert tool[0] == pinned("cyclonedx-bom")

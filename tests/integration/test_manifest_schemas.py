@@ -24,7 +24,7 @@ FREE = ("labels", "annotations", "matchLabels", "triggers/0/metadata")
 PLACES = (
     *(str(path.relative_to(GITOPS)) for tool in ("argocd", "flux")
       for path in sorted((GITOPS / tool).glob("*.yaml"))),
-    "chart/ServiceMonitor", "chart/ScaledObject", "kind/up.sh",
+    "chart/ServiceMonitor", "chart/PrometheusRule", "chart/ScaledObject", "kind/up.sh",
 )  # fmt: skip
 each = pytest.mark.parametrize("where", PLACES)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,9 +30,12 @@ from tests.integration.manifest_schemas import is_custom, require_valid
 
 VALUES = ("values.yaml", "values-small.yaml", "values-gpu.yaml", "values-kind.yaml")
 PROXY_DIGEST = "sha256:" + "cd" * 32
+GPU_DIGEST = "sha256:" + "9b" * 32
+RULES = "media-processing.rules.yml"
 #: Everything that is off by default.
 EVERYTHING = {
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
     "keda": {"enabled": True},
     "vaultAuth": {"enabled": True},
     "verify": {"enabled": True},
@@ -49,6 +53,8 @@ EVERYTHING = {
 
 
 def rendered(name: str, **more) -> list[dict]:
+    if name == "values-gpu.yaml":
+        more.setdefault("gpu", {"steps": ["moderation"], "image": {"digest": GPU_DIGEST}})
     return rendered_from(CHART / name, **{"image": IMAGE, **more})
 
 
@@ -143,6 +149,29 @@ def test_the_chart_carries_the_tested_instance():
     assert not [path for path in CHART.rglob("*") if path.is_symlink()]
 
 
+def test_the_chart_carries_the_tested_rules():
+    """Helm reads files of the chart alone; what Compose mounts and promtool tests is the other."""
+    own, tested = CHART / "files" / RULES, ROOT / "deploy" / "monitoring" / "prometheus" / RULES
+    assert own.read_text() == tested.read_text(), f"cp {tested} {own}"
+
+
+def test_the_prometheus_operator_gets_the_rules_as_they_are():
+    manifests = chart_of("values.yaml", True)
+    (rule,) = kinds(manifests, "PrometheusRule").values()
+    tested = yaml.safe_load((ROOT / "deploy" / "monitoring" / "prometheus" / RULES).read_text())
+    assert rule["spec"] == tested
+    assert "{{ $labels.code }}" in str(rule["spec"]), "Prometheus fills them in, not Helm"
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+    # Alerts of a silent exporter know the name that the ServiceMonitor gives its job.
+    (silent,) = [one for group in tested["groups"] for one in group["rules"]
+                 if one.get("alert") == "MediaExporterDown"]  # fmt: skip
+    (job,) = {*re.findall(r'job=~"([^"]+)"', silent["expr"])}
+    (monitor,) = kinds(manifests, "ServiceMonitor").values()
+    assert monitor["metadata"]["name"] in kinds(manifests, "Service")
+    assert re.fullmatch(job, monitor["metadata"]["name"])
+    assert not kinds(chart_of("values.yaml", False), "PrometheusRule")
+
+
 def test_models_are_mounted_where_the_setting_says():
     manifests = chart_of("values.yaml", True)
     file = settings_in(manifests).moderation.registry_file
@@ -197,6 +226,70 @@ def test_moderation_alone_asks_for_a_gpu():
     assert list(settings.runs.step_config) == ["moderation"]
     assert "nvidia.com/gpu" in json.dumps(settings.runs.step_config)
     assert settings.moderation.device == "cuda"
+
+
+def gpu_pod(manifests, settings) -> tuple[dict, dict]:
+    """The container of moderation's pod as the step handler puts it together, and its variables."""
+    from dagster_k8s.container_context import K8sContainerContext
+    from dagster_k8s.job import (
+        DagsterK8sJobConfig,
+        UserDefinedDagsterK8sConfig,
+        construct_dagster_k8s_job,
+    )
+
+    code = pod_specs(manifests)["Deployment/media-pipeline-code"]["containers"][0]
+    (context,) = [one["value"] for one in code["env"] if one["name"] == "DAGSTER_CONTAINER_CONTEXT"]
+    own = UserDefinedDagsterK8sConfig.from_dict(settings.runs.step_config["moderation"])
+    both = K8sContainerContext.create_from_config(json.loads(context)).merge(
+        K8sContainerContext(run_k8s_config=own)
+    )
+    shared = DagsterK8sJobConfig(job_image=code["image"], dagster_home="/opt/dagster/dagster_home")
+    job = construct_dagster_k8s_job(shared, ["dagster"], "step", both.run_k8s_config).to_dict()
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    # As Kubernetes reads them: of two of one name the last counts.
+    return container, {one["name"]: one["value"] for one in container["env"]}
+
+
+def test_moderation_alone_runs_the_image_with_cuda():
+    manifests = chart_of("values-gpu.yaml", False)
+    container, variables = gpu_pod(manifests, settings_in(manifests))
+    assert container["image"] == f"{IMAGE['repository']}@{GPU_DIGEST}"
+    assert variables["MEDIA_PIPELINE_IMAGE_DIGEST"] == GPU_DIGEST, "dead letters name their image"
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    for spec in pod_specs(manifests).values():
+        assert all(one["image"].endswith(f"@{DIGEST}") for one in spec["containers"])
+    elsewhere = {"repository": "registry.invalid/media-cuda", "digest": GPU_DIGEST}
+    both = rendered("values-gpu.yaml", gpu={"steps": ["moderation"], "image": elsewhere})
+    container, _ = gpu_pod(both, settings_in(both))
+    assert container["image"] == f"registry.invalid/media-cuda@{GPU_DIGEST}"
+
+
+def test_a_gpu_without_the_image_for_it_is_refused():
+    with pytest.raises(helm.HelmError, match=r"gpu\.image\.digest is required"):
+        rendered("values-gpu.yaml", gpu={"steps": ["moderation"]})
+    with pytest.raises(helm.HelmError, match="k8s_job"):
+        rendered("values.yaml", gpu={"steps": ["moderation"], "image": {"digest": GPU_DIGEST}})
+    with pytest.raises(helm.HelmError, match="/gpu/steps/0"):
+        rendered("values.yaml", gpu={"steps": ["moderatoin"]})
+
+
+def test_a_candidate_of_another_release_brings_its_own_image_with_cuda():
+    candidate = {"share": 10, "image": {"digest": "sha256:" + "ef" * 32}}
+    with pytest.raises(helm.HelmError, match=r"canary\.gpuImage\.digest is required"):
+        rendered("values-gpu.yaml", canary=candidate)
+    candidate["gpuImage"] = {"digest": "sha256:" + "fe" * 32}
+    for canary, digest in (
+        (candidate, candidate["gpuImage"]["digest"]),
+        ({"share": 10, "settings": {}}, GPU_DIGEST),
+    ):
+        manifests = rendered("values-gpu.yaml", canary=canary)
+        maps = kinds(manifests, "ConfigMap")
+        over = maps["media-pipeline-canary-settings"]["data"]
+        name = "MEDIA_PIPELINE_RUNS__STEP_CONFIG"
+        container, _ = gpu_pod(manifests, settings_of({name: over[name]}))
+        assert container["image"] == f"{IMAGE['repository']}@{digest}"
+        container, _ = gpu_pod(manifests, settings_in(manifests))
+        assert container["image"] == f"{IMAGE['repository']}@{GPU_DIGEST}"
 
 
 def test_migrations_come_first_and_see_the_owners_secret_alone(manifests):

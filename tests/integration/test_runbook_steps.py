@@ -126,6 +126,17 @@ def test_values_that_the_scaling_page_shows_are_taken():
     assert runs["max_concurrent_runs"] == 40
 
 
+def test_the_digest_that_the_bring_up_page_shows_is_what_gpu_values_lack(tmp_path):
+    page = (ROOT / "deploy" / "runbooks" / "kubernetes-bring-up.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    own = tmp_path / "own.yaml"
+    own.write_text(block)
+    manifests = rendered_from(CHART / "values-gpu.yaml", own, image=IMAGE)
+    moderation = settings_in(manifests).runs.step_config["moderation"]["container_config"]
+    digest = yaml.safe_load(block)["gpu"]["image"]["digest"]
+    assert moderation["image"] == f"{IMAGE['repository']}@{digest}"
+
+
 @pytest.fixture(scope="module")
 def vault(tmp_path_factory):
     """`vault ...` against a server of its own, which the page's commands may do anything to."""

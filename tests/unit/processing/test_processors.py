@@ -27,6 +27,19 @@ def test_the_fingerprint_sees_every_parameter(kind):
         assert processor_fingerprint(kind, changed) != fingerprint
 
 
+def test_pods_with_a_gpu_make_nothing_stale(monkeypatch):
+    """One release has two builds of torch; who compares fingerprints may have the other one."""
+    params = params_from("moderation", SETTINGS)
+    found = {}
+    for version in ("2.13.0", "2.13.0+cpu", "2.13.0+cu130", "2.14.0+cpu"):
+        monkeypatch.setattr(
+            "media_pipeline.processing.processors.metadata.version", lambda _, v=version: v
+        )
+        found[version] = processor_fingerprint("moderation", params)
+    assert len({*found.values()}) == 2
+    assert found["2.14.0+cpu"] != found["2.13.0+cpu"] == found["2.13.0+cu130"] == found["2.13.0"]
+
+
 def test_made_up_media_end_as_they_must():
     for sample in generate(40, seed=3):
         rows = []

@@ -11,6 +11,38 @@
 {{ .Values.canary.image.digest | default (required "image.digest is required: sha256:..." .Values.image.digest) }}
 {{- end }}
 
+{{- define "media.gpuImage" -}}
+{{- if ne .Values.runs.executor "k8s_job" }}{{ fail "gpu.steps: only runs.executor k8s_job gives a workload a pod, and so an image, of its own" }}{{ end -}}
+{{ .Values.gpu.image.repository | default (required "image.repository is required" .Values.image.repository) }}@{{ required "gpu.image.digest is required: sha256:... of the image built with VARIANT=gpu" .Values.gpu.image.digest }}
+{{- end }}
+
+{{- define "media.canaryGpuImage" -}}
+{{- $own := .Values.canary.gpuImage -}}
+{{- if and .Values.canary.image.digest (not $own.digest) }}{{ fail "canary.gpuImage.digest is required: the candidate has an image of its own, and workloads of gpu.steps would not run it" }}{{ end -}}
+{{- if $own.digest -}}
+{{ $own.repository | default .Values.gpu.image.repository | default .Values.image.repository }}@{{ $own.digest }}
+{{- else -}}
+{{ include "media.gpuImage" . }}
+{{- end -}}
+{{- end }}
+
+{{/* What pods of single workloads have beside what all have, JSON: (dict "root" . "image" "gpuImage"). */}}
+{{- define "media.stepConfig" -}}
+{{- $steps := deepCopy .root.Values.runs.stepConfig -}}
+{{- range .root.Values.gpu.steps -}}
+{{- $image := include (print "media." $.image) $.root -}}
+{{- $digest := dict "name" "MEDIA_PIPELINE_IMAGE_DIGEST" "value" (splitList "@" $image | last) -}}
+{{- $step := get $steps . | default dict -}}
+{{- $container := get $step "container_config" | default dict -}}
+{{- $_ := set $container "image" $image -}}
+{{- /* After those of the launcher: of two variables of one name the last counts. */ -}}
+{{- $_ := set $container "env" (append (get $container "env" | default list) $digest) -}}
+{{- $_ := set $step "container_config" $container -}}
+{{- $_ := set $steps . $step -}}
+{{- end -}}
+{{ $steps | toJson }}
+{{- end }}
+
 {{- define "media.labels" -}}
 app.kubernetes.io/name: media-pipeline
 app.kubernetes.io/instance: {{ .root.Release.Name }}
