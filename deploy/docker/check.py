@@ -212,10 +212,9 @@ def measure(docker: Docker, image: str) -> None:
         if "/opt/venv /opt/venv" in line:
             print(f"layer of the environment: {line.split()[0]}")
     packages = "/opt/venv/lib/python3.11/site-packages"
-    sizes = docker.run("run", "--rm", image, "du", "--summarize", "--block-size=1M", "--",
-                       packages, f"{packages}/torch")  # fmt: skip
-    for line in sizes.splitlines():
-        print(f"  {Path(line.split()[1]).name}: {line.split()[0]} MiB")
+    for folder in (packages, f"{packages}/torch"):
+        used = docker.run("run", "--rm", image, "du", "--summarize", "--block-size=1M", folder)
+        print(f"  {Path(folder).name}: {used.split()[0]} MiB")
     for command in (("true",), ("media-pipeline", "version")):
         began = time.monotonic()
         docker.run("run", "--rm", image, *command)
