@@ -17,11 +17,11 @@ from resources.dead_letter_payloads import OffloadingEventSink, OffloadingEventS
 from resources.dead_letter_resource import DeadLetterStoreResource
 from resources.dead_letter_store import PostgrestDeadLetterStore
 from resources.dependencies import DependenciesResource
-from resources.event_log import (
+from resources.event_log import KafkaEventSource
+from resources.event_log_resources import (
     KAFKA_RESOURCE_FIELDS,
     EventSinkResource,
     EventSourceResource,
-    KafkaEventSource,
 )
 from resources.event_sink import KafkaEventSink
 from resources.io_managers.metadata import MetadataIOManager
