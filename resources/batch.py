@@ -5,7 +5,7 @@
   those keys is refused, because Dagster ranges follow insertion order.
 - *set run*: arbitrary keys in this resource's run config (re-ingested keys, scattered
   replays). The run's own partition is only their first, the anchor. Runs of one backfill
-  share a run config, so it holds a set by each anchor.
+  share a run config, so it holds a set by each anchor. `announce` plans what Dagster does not.
 
 Must not be here: what is done with the keys.
 """
@@ -21,6 +21,7 @@ from pydantic import Field
 from media_pipeline.batch_tags import DIGEST_TAG, with_sets
 from media_pipeline.domain.identity import batch_digest
 from media_pipeline.errors import SystemicError
+from resources.io_managers.partition_events import plan_partitions
 
 
 class RunContext(Protocol):
@@ -41,10 +42,6 @@ class BatchResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gener
         description="Media asset ids of set runs, by the first of each set. Leave empty: the"
         " run's partition range decides.",
     )
-
-    @property
-    def is_set_run(self) -> bool:
-        return bool(self.sets)
 
     def behind(self, partition_keys: Iterable[str]) -> list[str]:
         """The keys that these partitions of the run stand for."""
@@ -67,3 +64,20 @@ class BatchResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gener
                 code="batch_changed",
             )
         return keys
+
+    def announce(self, context: dg.AssetExecutionContext) -> None:
+        """Tell Dagster what a set run works on besides its anchors, of all its Dagster assets.
+
+        Called by every step; the first in the order of names that waits for no other does it.
+        """
+        if not self.sets:
+            return
+        layer = context.job_def.asset_layer
+        selected = set(layer.selected_asset_keys)
+        first = min(
+            key for key in selected if not layer.asset_graph.get(key).parent_keys & selected
+        )
+        if context.asset_key == first:
+            anchors = set(context.partition_keys)
+            others = [key for key in self.keys_of(context) if key not in anchors]
+            plan_partitions(context.instance, context.run, sorted(selected), others)

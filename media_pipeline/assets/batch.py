@@ -23,6 +23,8 @@ class Batch(Protocol):
 
     def keys_of(self, context: dg.AssetExecutionContext) -> list[str]: ...
 
+    def announce(self, context: dg.AssetExecutionContext) -> None: ...
+
 
 def claim_batch(
     context: dg.AssetExecutionContext, batch: Batch, metadata_store: MetadataStore
@@ -36,6 +38,7 @@ def claim_batch(
     started = time.time()
     with systemic_errors_stop_retries(context.instance, run.run_id), phase("claim"):
         keys = batch.keys_of(context)
+        batch.announce(context)
         record = context.instance.get_run_record_by_id(run.run_id)
         if record is not None:
             ask_for_retries(context.instance, record.dagster_run)

@@ -34,7 +34,6 @@ from resources.io_managers.partition_events import (
     Stored,
     materializations,
     observations,
-    plan_failed,
 )
 
 
@@ -70,8 +69,6 @@ class MetadataIOManager(dg.ConfigurableIOManager):
             for result in obj
             if result.asset_id in accepted and result.verdict.status in ("complete", "partial")
         }
-        if self.batch.is_set_run:
-            plan_failed(context, [row.asset_id for row in obj if row.asset_id not in enriched])
         statuses = Counter(result.verdict.status for result in obj)
         shared: dict[str, dg.MetadataValue] = {
             "batch_keys": dg.MetadataValue.int(len(obj)),

@@ -56,7 +56,6 @@ from resources.io_managers.partition_events import (
     Stored,
     materializations,
     observations,
-    plan_failed,
 )
 
 MANIFEST = "manifest"
@@ -87,8 +86,6 @@ class ObjectStoreIOManager(dg.ConfigurableIOManager):
                 else:
                     failed[row.asset_id] = key_metadata(row, None, self.object_store.link)
             self.object_store.put(manifest, _pack(stored), "application/gzip")
-        if self.batch.is_set_run:
-            plan_failed(context, list(failed))
         elapsed = time.monotonic() - started
         shared = batch_metadata(stored, elapsed_seconds=elapsed, upload_seconds=upload_seconds)
         context.add_output_metadata(shared)

@@ -87,23 +87,28 @@ def observations(
             yield DagsterEvent.asset_observation(step, event, batch)
 
 
-def plan_failed(context: dg.OutputContext, failed: Sequence[str]) -> None:
-    """Write planned events for keys of a set run that were not stored.
+def plan_partitions(
+    instance: dg.DagsterInstance,
+    run: dg.DagsterRun,
+    asset_keys: Sequence[dg.AssetKey],
+    partition_keys: Sequence[str],
+) -> None:
+    """Say that a run will materialize these partitions of these Dagster assets.
 
-    A set run's plan names its first key only; without a planned event a failed run
-    would leave its other keys as they were, showing an old success.
+    What is planned is shown as materializing while the run goes on, and as failed when it ends
+    badly, however it ends. Dagster plans the partitions that a run's tags name; a set run's name
+    its anchor alone.
     """
-    step, batch_id = context.step_context, uuid.uuid4().hex
-    for index, key in enumerate(failed):
+    planned = [(asset_key, key) for asset_key in asset_keys for key in partition_keys]
+    batch_id = uuid.uuid4().hex
+    for index, (asset_key, key) in enumerate(planned):
         event = DagsterEvent.build_asset_materialization_planned_event(
-            step.job_name,
-            step.step.key,
-            AssetMaterializationPlannedData(
-                context.asset_key, partition=key, partitions_subset=None
-            ),
+            run.job_name,
+            "__".join(asset_key.path),
+            AssetMaterializationPlannedData(asset_key, partition=key, partitions_subset=None),
         )
-        step.instance.report_dagster_event(
+        instance.report_dagster_event(
             event,
-            context.run_id,
-            batch_metadata=DagsterEventBatchMetadata(batch_id, index == len(failed) - 1),
+            run.run_id,
+            batch_metadata=DagsterEventBatchMetadata(batch_id, index == len(planned) - 1),
         )
