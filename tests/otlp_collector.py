@@ -2,10 +2,11 @@
 
 import gzip
 import http.server
-import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from tests.http_servers import start_serving
 
 
 class Collector(http.server.BaseHTTPRequestHandler):
@@ -41,8 +42,7 @@ def running_collector() -> Iterator[http.server.ThreadingHTTPServer]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
     server.spans, server.asked, server.status = [], [], 200
     server.texts, server.location = [], None
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
+    thread = start_serving(server)
     try:
         yield server
     finally:

@@ -7,18 +7,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from media_pipeline.cli.accounting import Census, faults
-from media_pipeline.cli.dagster_api import DagsterApi
-from media_pipeline.cli.dagster_process import running_dagster
 from media_pipeline.cli.demo_report import Story, progress_line, report, samples
-from media_pipeline.cli.producer import Upload, announce, upload
-from media_pipeline.cli.world import World
-from media_pipeline.domain.ports import OutgoingEvent
+
+if TYPE_CHECKING:
+    from media_pipeline.cli.dagster_api import DagsterApi
+    from media_pipeline.cli.producer import Upload
+    from media_pipeline.cli.world import World
 
 #: Two messages that no contract accepts: cut off in the middle, and another version.
 INVALID_MESSAGES = (
@@ -61,7 +61,9 @@ def demo(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI; 0 = any free one.")] = 0,
 ) -> None:
     """Start real servers, ingest made-up media, enrich them and account for every message."""
-    from media_pipeline.local_stack.ports import free_port  # quick --help
+    from media_pipeline.cli.dagster_process import running_dagster  # quick --help
+    from media_pipeline.cli.world import World
+    from media_pipeline.local_stack.ports import free_port
     from media_pipeline.local_stack.stack import embedded_stack
 
     console = Console()
@@ -90,6 +92,8 @@ def demo(
 
 def _produce(world: World, count: int, seed: int, console: Console) -> Produced:
     """Upload made-up media and announce them; one message is delivered twice."""
+    from media_pipeline.cli.producer import announce, upload
+    from media_pipeline.domain.ports import OutgoingEvent
     from media_pipeline.local_stack.sample_media import generate  # Pillow, PyMuPDF
 
     with console.status(f"making and uploading {count} media assets"):

@@ -6,16 +6,18 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from media_pipeline.cli.accounting import Census
-from media_pipeline.cli.producer import Upload
-from media_pipeline.cli.world import World
-from media_pipeline.domain.outcome import Derivative
+if TYPE_CHECKING:
+    from media_pipeline.cli.accounting import Census
+    from media_pipeline.cli.producer import Upload
+    from media_pipeline.cli.world import World
+    from media_pipeline.domain.outcome import Derivative
 
 
 @dataclass(frozen=True, slots=True)

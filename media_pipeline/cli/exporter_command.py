@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from media_pipeline.errors import SystemicError
-from media_pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from media_pipeline.settings import Settings
     from media_pipeline.telemetry.collector import PipelineCollector
     from media_pipeline.telemetry.figures import EventLogFigures, OrchestratorFigures
 

@@ -8,7 +8,6 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import structlog
 import typer
 
 from media_pipeline.errors import TransientError
@@ -85,6 +84,8 @@ def run_until(
     A transient error pauses, longer each time and without a heartbeat, so that an outage that
     lasts restarts the process; a systemic one leaves at once.
     """
+    import structlog  # quick --help
+
     log = structlog.get_logger("media_pipeline.relay")
     pause, events = _FIRST_PAUSE_SECONDS, 0
     log.info("relay_started")

@@ -63,7 +63,7 @@ class _Recipe:
 
 
 def generate(count: int, seed: int = 1) -> Iterator[SampleMedia]:
-    """`count` files in a mixed order; with 40 or more every recipe occurs."""
+    """`count` files in a mixed order; with `EVERY_KIND` or more there is one of each recipe."""
     names = list(_RECIPES)
     weights = [_RECIPES[name].weight for name in names]
     chooser = random.Random(seed)  # noqa: S311  # reproducible, no secret
@@ -291,3 +291,5 @@ _RECIPES: dict[str, _Recipe] = {
     "bomb": _Recipe(1, "png", "image/png", "dead_lettered", _huge_png),
     "empty": _Recipe(1, "pdf", "application/pdf", "dead_lettered", _nothing),
 }
+#: The fewest files that hold every kind.
+EVERY_KIND = len(_RECIPES)

@@ -49,6 +49,18 @@ def test_top_level_holds_what_was_asked_for():
     assert found - {"__pycache__"} <= TOP_LEVEL
 
 
+def test_the_command_line_starts_without_dagster():
+    script = (
+        "import sys, media_pipeline.cli.main;"
+        "print([m for m in ('dagster', 'resources', 'pydantic', 'structlog', 'requests')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
 def test_loading_the_definitions_imports_nothing_heavy():
     script = (
         "import sys, media_pipeline.definitions as d; d.build_defs();"

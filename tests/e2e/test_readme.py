@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from media_pipeline.local_stack.sample_media import EVERY_KIND
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
@@ -50,34 +52,37 @@ def test_publish_and_poison(tmp_path):
 
 @pytest.mark.timeout(600)
 def test_demo_accounts_for_everything_and_a_second_run_duplicates_nothing(tmp_path):
-    """`make demo` is this command; here smaller, twice on the same data."""
-    command = [str(Path(os.sys.executable).with_name("media-pipeline")), "demo", "--count", "45"]
-    for run in ("first", "second"):
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "Every message accounted for" in done.stdout
-        recognised = re.search(r"(\d+) of these media assets were enriched before", done.stdout)
-        assert bool(recognised) is (run == "second")
-    assert recognised.group(1) == "45"
-    text = re.sub(r"\s+", " ", done.stdout)
-    assert "nothing was duplicated (0 new objects, 0 new events)" in text
-
-
-@pytest.mark.timeout(300)
-def test_demo_keep_stays_until_it_is_told_to_stop(tmp_path):
-    command = [str(Path(os.sys.executable).with_name("media-pipeline")), "demo"]
+    """`make demo` is this command; here smaller, twice on the same data. The second one is
+    `make demo KEEP=1`: it stays until it is told to stop."""
+    program = str(Path(os.sys.executable).with_name("media-pipeline"))
+    command = [program, "demo", "--count", str(EVERY_KIND)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Every message accounted for" in done.stdout
+    assert "were enriched before" not in done.stdout
     process = subprocess.Popen(
-        [*command, "--count", "5", "--keep"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        [*command, "--keep"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
     )
-    seen = []
-    for line in process.stdout:
-        seen.append(line)
-        if "Everything keeps running" in line:
-            break
-    assert process.poll() is None, "".join(seen)
-    status = subprocess.run([command[0], "status"], cwd=tmp_path, check=False)
-    assert status.returncode == 0
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 0
-    gone = subprocess.run([command[0], "status"], cwd=tmp_path, check=False)
+    try:
+        seen = []
+        for line in process.stdout:
+            seen.append(line)
+            if "Everything keeps running" in line:
+                break
+        output = "".join(seen)
+        assert process.poll() is None, output
+        status = subprocess.run([program, "status"], cwd=tmp_path, check=False)
+        assert status.returncode == 0
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    finally:
+        if process.poll() is None:
+            process.terminate()  # stops its servers too
+            process.wait(60)
+    gone = subprocess.run([program, "status"], cwd=tmp_path, check=False)
     assert gone.returncode == 1
+    assert "Every message accounted for" in output
+    recognised = re.search(r"(\d+) of these media assets were enriched before", output)
+    assert recognised.group(1) == str(EVERY_KIND)
+    text = re.sub(r"\s+", " ", output)
+    assert "nothing was duplicated (0 new objects, 0 new events)" in text

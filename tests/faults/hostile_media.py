@@ -11,6 +11,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import cache
 
 MIB = 1024 * 1024
 
@@ -65,13 +66,28 @@ def page_pdf(content: bytes, *more: bytes, resources: bytes = b"", box=b"0 0 612
 FONT = b"/Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >>"
 
 
+def deflated(unit: bytes, times: int, before: bytes = b"", after: bytes = b"") -> bytes:
+    """`zlib.compress(before + unit * times + after)` without packing the same for seconds."""
+    each = max(1, min(times, MIB // len(unit)))
+    chunks = ((before, 1), (unit * each, times // each), (unit * (times % each) + after, 1))
+    packed, checksum = [b"\x78\xda"], 1
+    for chunk, count in chunks:
+        packer = zlib.compressobj(9, wbits=-15)
+        # A full flush ends at a byte and forgets what was: the piece may be repeated.
+        packed.append((packer.compress(chunk) + packer.flush(zlib.Z_FULL_FLUSH)) * count)
+        for _ in range(count):
+            checksum = zlib.adler32(chunk, checksum)
+    return b"".join([*packed, b"\x03\0", struct.pack(">I", checksum)])
+
+
 def _flate_bomb() -> bytes:
-    text = b"BT /F1 9 Tf 50 700 Td " + b"(lorem ipsum dolor) Tj T* " * (6 * MIB) + b"ET"
-    return page_pdf(stream(zlib.compress(text, 9), b"/Filter /FlateDecode"), resources=FONT)
+    line = b"(lorem ipsum dolor) Tj T* "
+    packed = deflated(line, 6 * MIB, b"BT /F1 9 Tf 50 700 Td ", b"ET")
+    return page_pdf(stream(packed, b"/Filter /FlateDecode"), resources=FONT)
 
 
 def _double_flate() -> bytes:
-    packed = zlib.compress(zlib.compress(b"0 0 m " * (60 * MIB), 9), 9)
+    packed = zlib.compress(deflated(b"0 0 m ", 60 * MIB), 9)
     return page_pdf(stream(packed, b"/Filter [/FlateDecode /FlateDecode]"))
 
 
@@ -184,12 +200,12 @@ def png(width: int, height: int, *chunks: tuple[bytes, bytes], rows: bytes = b""
 
 
 def _png_text_bomb() -> bytes:
-    text = b"comment\0\1\0\0\0" + zlib.compress(b"A" * 200 * MIB, 9)
+    text = b"comment\0\1\0\0\0" + deflated(b"A", 200 * MIB)
     return png(8, 8, (b"iTXt", text), rows=zlib.compress(b"\0" * 72))
 
 
 def _png_profile_bomb() -> bytes:
-    profile = b"icc\0\0" + zlib.compress(b"\0" * 200 * MIB, 9)
+    profile = b"icc\0\0" + deflated(b"\0", 200 * MIB)
     return png(8, 8, (b"iCCP", profile), rows=zlib.compress(b"\0" * 72))
 
 
@@ -288,6 +304,7 @@ def docx(document: bytes, **more: bytes) -> bytes:
 _W = b'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 
 
+@cache
 def _docx_bomb() -> bytes:
     return docx(b"<w:document " + _W + b"><w:body>" + b"<w:p/>" * (40 * MIB))
 

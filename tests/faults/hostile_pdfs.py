@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from tests.faults.hostile_media import FONT, MIB, page_pdf, pdf, stream
+from tests.faults.hostile_media import FONT, MIB, deflated, page_pdf, pdf, stream
 
 _SHOW = b"600 0 0 700 0 0 cm /I Do"
 _CATALOG = b"<< /Type /Catalog /Pages 2 0 R >>"
@@ -88,7 +88,7 @@ def _soft_mask_of_itself() -> bytes:
 
 
 def _icc_bomb() -> bytes:
-    profile = stream(zlib.compress(b"\0" * 300 * MIB, 9), b"/N 3 /Filter /FlateDecode")
+    profile = stream(deflated(b"\0", 300 * MIB), b"/N 3 /Filter /FlateDecode")
     image = stream(b"\x80" * 192, b"/Type /XObject /Subtype /Image /Width 8 /Height 8"
                    b" /BitsPerComponent 8 /ColorSpace [/ICCBased 6 0 R]")  # fmt: skip
     return page_pdf(stream(_SHOW), image, profile, resources=b"/XObject << /I 5 0 R >>")

@@ -49,11 +49,11 @@ def _webp_giant_canvas() -> bytes:
 
 def _tiff_many_directories() -> bytes:
     """Twenty thousand directories in a chain."""
-    out, size = b"II*\0" + struct.pack("<I", 8), 2 + 12 * len(_BASIC) + 4
+    out, size = [b"II*\0" + struct.pack("<I", 8)], 2 + 12 * len(_BASIC) + 4
     for number in range(20_000):
         one = tiff(_BASIC, 8 + size * (number + 1) if number < 19_999 else 0)
-        out += one[8:]
-    return out + b"\x80" * 5000
+        out.append(one[8:])
+    return b"".join(out) + b"\x80" * 5000
 
 
 def _tiff_of_strips() -> bytes:

@@ -6,14 +6,14 @@ import io
 import random
 from functools import cache
 
-from media_pipeline.local_stack.sample_media import generate
+from media_pipeline.local_stack.sample_media import EVERY_KIND, generate
 
 
 @cache
 def good_files() -> dict[str, bytes]:
     """Recipe -> a file that ends well, of every kind that anything here reads."""
     found: dict[str, bytes] = {}
-    for sample in generate(40, seed=9):
+    for sample in generate(EVERY_KIND, seed=9):
         found.setdefault(sample.asset_id.rsplit("-", 1)[1], sample.data)
     for name in ("empty", "unknown"):
         del found[name]

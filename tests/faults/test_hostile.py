@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from media_pipeline.domain.outcome import Code
-from media_pipeline.local_stack.sample_media import generate
+from media_pipeline.local_stack.sample_media import EVERY_KIND, generate
 from media_pipeline.processing.processors import params_from
 from media_pipeline.settings import ProcessingSettings
 from media_pipeline.workers.limits import WorkerLimits
@@ -98,7 +98,7 @@ def test_the_known_bombs_end_as_what_they_are(pool):
 @cache
 def good_files() -> list[bytes]:
     by_recipe = {}
-    for sample in generate(40, seed=9):
+    for sample in generate(EVERY_KIND, seed=9):
         by_recipe.setdefault(sample.asset_id.rsplit("-", 1)[1], sample.data)
     return [data for name, data in sorted(by_recipe.items()) if name not in ("empty", "unknown")]
 

@@ -1,5 +1,7 @@
 """Guards of the pinned Dagster's storage internals: what is written is what stock would write."""
 
+import uuid
+
 import dagster as dg
 import pytest
 from dagster._core.instance.ref import InstanceRef
@@ -23,9 +25,8 @@ def instance(request, stack, tmp_path, monkeypatch):
     import psycopg
 
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
-    name = f"dagster_{request.param}"
+    name = f"dagster_{request.param}_{uuid.uuid4().hex}"
     with psycopg.connect(stack.postgres_dsn, autocommit=True) as connection:
-        connection.execute(f"drop database if exists {name} with (force)")
         connection.execute(f"create database {name}")
     url = stack.dagster_postgres_url.rsplit("/", 1)[0] + f"/{name}"
     pooled = {
@@ -76,3 +77,14 @@ def test_a_failed_batch_leaves_the_same_partition_statuses(instance):
 def test_the_named_class_is_the_one_in_use(instance, request):
     pooled = "pooled" in request.node.name
     assert (type(instance._run_storage._engine.pool).__name__ == "QueuePool") is pooled
+
+
+def test_tables_are_looked_for_once_per_process(instance, request, monkeypatch):
+    import sqlalchemy
+
+    looked = []
+    stock = sqlalchemy.inspect
+    monkeypatch.setattr(sqlalchemy, "inspect", lambda *given: looked.append(1) or stock(*given))
+    with dg.DagsterInstance.from_ref(instance.get_ref()) as second:
+        assert second.get_dynamic_partitions("p") == KEYS
+    assert bool(looked) is ("stock" in request.node.name)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 import time
 import types
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from resources.doctor import diagnose
 from tests.fakes.broker_front import BrokerFront, server_context
 from tests.fakes.certificates import Authority
 from tests.fakes.sasl_server import Users
+from tests.http_servers import start_serving
 
 P = "MEDIA_PIPELINE_"
 AWAY = "127.0.0.1:1"
@@ -129,7 +129,7 @@ def test_vault_is_sealed(examine):
         def log_message(self, *_: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Sealed)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    start_serving(server)
     try:
         found = examine(VAULT__ADDRESS=f"http://127.0.0.1:{server.server_port}")
     finally:
@@ -236,7 +236,7 @@ def test_a_store_that_refuses_a_session_or_a_clock(examine, stack, said, code):
 
     token = own_token(stack, role="media_writer", exp=int(time.time()) + 60)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    start_serving(server)
     try:
         endpoint = f"127.0.0.1:{server.server_port}"
         found = examine(**{**by_environment(stack, token), "OBJECT_STORE__ENDPOINT": endpoint})

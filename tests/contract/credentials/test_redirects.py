@@ -4,7 +4,6 @@ Nothing in a message names a host, so the only way to make us ask one is an answ
 that we ask already.
 """
 
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -21,6 +20,7 @@ from resources.credentials import SettingsCredentials, StoredCredentials
 from resources.credentials.object_store_sts import assume_role
 from resources.object_store import S3ObjectStore
 from resources.postgrest_client import PostgrestClient
+from tests.http_servers import start_serving
 
 
 class Server:
@@ -43,7 +43,7 @@ class Server:
             def log_message(self, *_: object) -> None: ...
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        start_serving(self._server)
         self.host = f"127.0.0.1:{self._server.server_port}"
 
     def close(self):

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from media_pipeline.errors import SystemicError, TransientError
 from resources.credentials import StoredCredentials
 from resources.credentials.vault_session import VaultSession
+from tests.http_servers import start_serving
 
 
 class Clock:
@@ -90,7 +90,7 @@ class reviewer:  # noqa: N801  # used like a function
             def log_message(self, *_: object) -> None: ...
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        start_serving(self._server)
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def __exit__(self, *_: object) -> None:

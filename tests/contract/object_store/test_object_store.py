@@ -1,7 +1,6 @@
 """What every object store must do: in memory and on a real S3 server."""
 
 import hashlib
-import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from media_pipeline.settings import ObjectStoreSettings, Settings
 from resources.credentials import SettingsCredentials
 from resources.object_store import S3ObjectStore
 from tests.fakes.object_store import FakeObjectStore
+from tests.http_servers import start_serving
 
 DATA = b"twelve bytes"
 LIMIT = 1000
@@ -185,7 +185,7 @@ class http_server:  # noqa: N801  # used like a function
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
     def __enter__(self) -> str:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        start_serving(self._server)
         return f"127.0.0.1:{self._server.server_port}"
 
     def __exit__(self, *_: object) -> None:

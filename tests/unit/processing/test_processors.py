@@ -3,7 +3,7 @@
 import pytest
 
 from media_pipeline.domain.outcome import Derivative, verdict
-from media_pipeline.local_stack.sample_media import generate
+from media_pipeline.local_stack.sample_media import EVERY_KIND, generate
 from media_pipeline.processing.processors import (
     PROCESSORS,
     params_from,
@@ -41,7 +41,7 @@ def test_pods_with_a_gpu_make_nothing_stale(monkeypatch):
 
 
 def test_made_up_media_end_as_they_must():
-    for sample in generate(40, seed=3):
+    for sample in generate(EVERY_KIND, seed=3):
         rows = []
         for kind in ("text", "thumbnails"):
             result = process(kind, sample.data, sample.content_type, params_from(kind, SETTINGS))
@@ -66,7 +66,8 @@ def test_made_up_media_end_as_they_must():
 
 
 def test_made_up_media_are_reproducible_and_distinct():
-    first, second = list(generate(40, seed=5)), list(generate(40, seed=5))
+    first, second = (list(generate(EVERY_KIND, seed=5)) for _ in range(2))
     assert first == second
-    assert len({one.asset_id for one in first}) == 40
+    assert len({one.asset_id for one in first}) == EVERY_KIND
+    assert len({one.asset_id.rsplit("-", 1)[1] for one in first}) == EVERY_KIND, "one of each"
     assert next(generate(3, seed=6)).data != first[0].data

@@ -1,7 +1,6 @@
 """Alerts against a real HTTP receiver: three formats, refusals, and not one secret."""
 
 import json
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -11,6 +10,7 @@ from media_pipeline.domain.alerts import Alert
 from media_pipeline.errors import PermanentError, TransientError
 from media_pipeline.settings import AlertSettings
 from resources.alert_webhooks import WebhookAlertSink
+from tests.http_servers import start_serving
 
 ALERT = Alert(
     name="MediaDependencyUnhealthy",
@@ -48,7 +48,7 @@ class Receiver:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        start_serving(self.server)
 
 
 @pytest.fixture

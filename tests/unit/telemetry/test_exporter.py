@@ -1,7 +1,5 @@
 """The exporter over HTTP, its sources played."""
 
-import threading
-
 import pytest
 import requests
 
@@ -10,6 +8,7 @@ from media_pipeline.errors import SystemicError, TransientError
 from media_pipeline.telemetry.collector import PipelineCollector
 from media_pipeline.telemetry.exporter import serve
 from media_pipeline.telemetry.figures import EventLogFigures, LedgerFigures, OrchestratorFigures
+from tests.http_servers import start_serving
 
 BREAKER = Breaker("bucket_missing", "open", "no bucket", None, 1, 0.0, 30.0)
 
@@ -57,8 +56,7 @@ def exporter(played):
 
     def start(token=None, pages=None):
         server = serve(played.collector(), "127.0.0.1", 0, token, pages)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+        thread = start_serving(server)
         running.append((server, thread))
         return f"http://127.0.0.1:{server.server_port}"
 
