@@ -4,8 +4,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint bench bench-processors soak bench-scaling image-check compose-up compose-down \
-	kind-up kind-down sbom constraints clean
+.PHONY: help venv demo test lint bench bench-processors soak bench-scaling image-check compose-check compose-up \
+	compose-down kind-up kind-down sbom constraints clean
 
 # Docker's Compose on the stack of deploy/compose, with secrets that only this machine has.
 COMPOSE = SECRETS=$(CURDIR)/.local/compose docker compose --file deploy/compose/compose.yaml
@@ -49,7 +49,10 @@ soak: venv ## Crash points, their pairs and chaos for MINUTES=15
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),15)
 
 image-check: venv ## Build the real image and test it in Docker, with or without an image registry; TWICE=1 compares two builds
-	$(BIN)/python deploy/docker/check.py $(if $(TWICE),--twice)
+	$(BIN)/python deploy/docker/check_image.py $(if $(TWICE),--twice)
+
+compose-check: venv ## Start the stack of deploy/compose, with or without an image registry, and send media through it
+	$(BIN)/python deploy/compose/check_stack.py $(if $(KEEP),--keep)
 
 compose-up: venv ## Build the image and run the whole stack in Docker; pages on 127.0.0.1:3000, 3001, 9090
 	@command -v docker >/dev/null && docker compose version >/dev/null 2>&1 \

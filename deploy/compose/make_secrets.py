@@ -21,11 +21,15 @@ def write_all(directory: Path) -> None:
     directory.chmod(0o700)
     for name, text in files(load_or_make(directory / "secrets.json")).items():
         (directory / name).write_text(text)
+        (directory / name).chmod(READABLE)
     for name in OPERATORS:
         if not (directory / name).exists():
             (directory / name).write_text("http://localhost:9/nobody")  # leads nowhere
+        (directory / name).chmod(READABLE)
 
 
+#: Whatever the umask: containers read them as users of their own; nobody else enters the folder.
+READABLE = 0o644
 #: Written once, and then the operator's to change.
 OPERATORS = ("slack-webhook-url",)
 

@@ -59,7 +59,7 @@ class _Answer(BaseHTTPRequestHandler):
         super().__init__(*inherited)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
-        *_, kind, name = unquote(urlsplit(self.path).path).strip("/").rsplit("/", 2)
+        kind, _, name = unquote(urlsplit(self.path).path).strip("/").rpartition("/")
         if kind == "files" and name in self._files:
             self._send(200, self._files[name].read_bytes(), "application/octet-stream")
         elif kind == "simple":

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import stat
 import uuid
@@ -63,6 +64,7 @@ def test_a_service_keeps_to_the_rules(name):
     service = SERVICES[name]
     limits = service["deploy"]["resources"]["limits"]
     assert set(limits) == {"cpus", "memory", "pids"}
+    assert float(limits["cpus"]) <= 2, "an engine refuses a limit above the CPUs that it has"
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert "privileged" not in service
     assert "network_mode" not in service
@@ -160,11 +162,18 @@ def made_up():
 
 def test_secrets_are_made_once_and_nobody_else_enters_their_folder(tmp_path):
     make, directory = script("make_secrets"), tmp_path / "secrets"
-    make.write_all(directory)
+    before = os.umask(0o077)
+    try:
+        make.write_all(directory)
+    finally:
+        os.umask(before)
     first = (directory / "postgrest.env").read_text()
     make.write_all(directory)
     assert (directory / "postgrest.env").read_text() == first
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    for name in (*make.files(made_up()), *make.OPERATORS):
+        mode = stat.S_IMODE((directory / name).stat().st_mode)
+        assert mode == 0o644, f"{name}: containers read it as users of their own"
     settings = dict(
         line.split("=", 1) for line in (directory / "ledger-owner.env").read_text().splitlines()
     )
@@ -215,3 +224,48 @@ def test_what_prepares_it_makes_what_is_missing_and_may_be_repeated(stack, tmp_p
     vault = hvac.Client(url=stack.vault_address, token=stack.vault_token)
     read = vault.secrets.kv.v2.read_secret_version(path=prefix, raise_on_deleted_version=True)
     assert read["data"]["data"] == credentials
+
+
+def test_stand_ins_replace_servers_and_change_nothing_else():
+    """Where no image registry answers: deploy/compose/check_stack.py."""
+    over = yaml.safe_load((COMPOSE / "stand-ins" / "compose.yaml").read_text())["services"]
+    left_out = {name for name, one in over.items() if "profiles" in one}
+    assert left_out == {"grafana", "otel-collector"}
+    assert not [name for name, one in SERVICES.items() if set(one.get("depends_on", {})) & left_out]
+    assert set(over) - OURS == set(SERVICES) - OURS
+    for name, one in over.items():
+        allowed = (
+            {"environment"} if name in OURS else {"image", "entrypoint", "user", "healthcheck"}
+        )
+        assert set(one) <= allowed | {"profiles"}, name
+    script = (COMPOSE / "stand-ins" / "server.sh").read_text()
+    for name in set(over) - OURS - left_out:
+        assert over[name]["entrypoint"] == ["server", name]
+        assert re.search(rf"^  {name}\)", script, re.MULTILINE)
+    called = {
+        SERVICES["kafka"]["healthcheck"]["test"][1],
+        SERVICES["postgrest"]["healthcheck"]["test"][1],
+    }
+    for program in called:
+        assert f"  {Path(program).name})" in script, (
+            "health checks keep the names of the real images"
+        )
+
+
+def test_servers_made_here_are_of_the_pinned_versions():
+    text = (COMPOSE / "stand-ins" / "Dockerfile").read_text()
+    (install,) = re.findall(r"pip install (.*?)\nWORKDIR", text, re.DOTALL)
+    names = re.findall(r"[a-z][a-z-]+", install.partition("constraints.txt")[2])
+    pinned = (ROOT / "deploy" / "constraints.txt").read_text()
+    for name in {*names} - {"crypto"}:
+        assert re.search(rf"^{name}==", pinned, re.MULTILINE | re.IGNORECASE), name
+
+
+def test_the_check_looks_at_every_service_of_ours():
+    text = (COMPOSE / "check_stack.py").read_text()
+    named = {
+        word
+        for line in re.findall(r"^(?:OURS|ENDING) = \((.*)\)$", text, re.MULTILINE)
+        for word in re.findall(r'"([a-z]+)"', line)
+    }
+    assert named == OURS

@@ -519,8 +519,10 @@ def run(program: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_dockerfile_is_clean():
-    run("hadolint", "deploy/docker/Dockerfile")
+def test_dockerfiles_are_clean():
+    files = sorted(str(one.relative_to(ROOT)) for one in (ROOT / "deploy").rglob("Dockerfile"))
+    assert "deploy/docker/Dockerfile" in files
+    run("hadolint", *files)
 
 
 def test_the_image_gets_everything_that_the_wheel_is_made_of():

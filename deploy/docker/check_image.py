@@ -1,6 +1,6 @@
 """Builds the real image and runs tests/integration/test_image.py on it: make image-check.
 
-    python deploy/docker/check.py [--twice] [--directory .local/image]
+    python deploy/docker/check_image.py [--twice] [--directory .local/image]
 
 It needs a Docker engine with BuildKit. Where an image registry answers, the base is the one that
 the Dockerfile names. Where none does, a base like it is made here: Debian's minimal system with
@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-sys.path.insert(0, str(Path(__file__).parent))
 from wheelhouse import INDEX, Wheelhouse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,8 +36,11 @@ CPU_TORCH = "https://download.pytorch.org/whl/cpu"
 SKIPPED = """\
 Nothing was built and nothing was checked: %s
 Not checked without it: that the Dockerfile builds; that the image runs as a pod does (no root, no
-capabilities, a read-only root file system); that commands, code server and processors work in it.
-With one: make image-check, or IMAGE_UNDER_TEST=<image> pytest tests/integration/test_image.py"""
+capabilities, a read-only root file system); that commands, code server and processors work in it;
+that the Compose stack comes up and media go through it.
+With one: make image-check compose-check"""
+#: The image has `models`; `local` has the servers of deploy/compose/stand-ins too.
+EXTRA = "local"
 
 
 def main() -> None:
@@ -62,8 +64,9 @@ class Docker:
     """A client that builds with BuildKit, and its engine; without them the program ends."""
 
     def __init__(self) -> None:
-        found = [os.environ.get("DOCKER"), shutil.which("docker"), "/usr/bin/docker"]
-        clients = [one for one in dict.fromkeys(found) if one and shutil.which(one)]
+        folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+        found = [os.environ.get("DOCKER") or str(Path(one) / "docker") for one in folders]
+        clients = [one for one in dict.fromkeys(found) if shutil.which(one)]
         if not clients:
             stop("docker is not installed (apt-get install docker.io)")
         answering = [one for one in clients if _answers(one)]
@@ -112,16 +115,20 @@ def stop(why: str) -> NoReturn:
 
 def build(docker: Docker, directory: Path, image: str, *more: str) -> None:
     """The image from the Dockerfile as it stands."""
-    began = time.monotonic()
     with base_and_packages(docker, directory) as arguments:
-        print(f"== {image}", flush=True)
-        given = [word for one in arguments for word in ("--build-arg", one)]
-        began = time.monotonic()
-        docker.run(
-            "build", "--file", str(DOCKERFILE), "--tag", image, "--progress", "plain", *more,
-            "--build-arg", "EXTRAS=models", "--build-arg", "VERSION=check", *given,
-            *(["--network", "host"] if given else []), ".",
-        )  # fmt: skip
+        build_with(docker, image, arguments, *more)
+
+
+def build_with(docker: Docker, image: str, arguments: list[str], *more: str) -> None:
+    """The same with what `base_and_packages` gives."""
+    print(f"== {image}", flush=True)
+    given = [word for one in arguments for word in ("--build-arg", one)]
+    began = time.monotonic()
+    docker.run(
+        "build", "--file", str(DOCKERFILE), "--tag", image, "--progress", "plain", *more,
+        "--build-arg", "EXTRAS=models", "--build-arg", "VERSION=check", *given,
+        *(["--network", "host"] if given else []), ".",
+    )  # fmt: skip
     print(f"build: {time.monotonic() - began:.0f} s")
 
 
@@ -178,7 +185,7 @@ def make_base(docker: Docker, root: Path) -> None:
 
 def download(directory: Path) -> Path:
     """Wheels of everything that the build installs, by this machine's pip; kept for next time."""
-    texts = [CONSTRAINTS.read_bytes(), (ROOT / "pyproject.toml").read_bytes()]
+    texts = [CONSTRAINTS.read_bytes(), (ROOT / "pyproject.toml").read_bytes(), EXTRA.encode()]
     folder = directory / f"wheels-{hashlib.sha256(b''.join(texts)).hexdigest()[:12]}"
     if folder.exists():
         return folder
@@ -197,7 +204,7 @@ def download(directory: Path) -> Path:
     builders = ["hatchling", "setuptools", "wheel", "cyclonedx-bom"]
     subprocess.run(
         [*pip, "--find-links", str(partial), "--constraint", str(CONSTRAINTS), *builders,
-         f"{torch[0]}+cpu", f"{ROOT}[models]"],
+         f"{torch[0]}+cpu", f"{ROOT}[{EXTRA}]"],
         check=True,
     )  # fmt: skip
     return partial.rename(folder)
