@@ -13,6 +13,7 @@ from media_pipeline.cli.dagster_api import DagsterApi
 from media_pipeline.errors import SystemicError
 from media_pipeline.local_stack.process import ServerProcess
 from media_pipeline.local_stack.stack import RunningStack, note_server
+from media_pipeline.settings import settings_of
 
 #: Materializations of a batch are written in chunks of this many events.
 EVENT_BATCH_SIZE = "1000"
@@ -55,7 +56,7 @@ def dagster_environment(
 
 
 def _ensure_model(stack: RunningStack) -> None:
-    """A fresh stack gets the default moderation model, so that every workload has something."""
+    """A fresh stack gets the default moderation model, so that moderation can work."""
     from media_pipeline.cli.model_commands import import_opennsfw_into, registry_path
     from media_pipeline.models.registry import load_registry
     from resources.build import build_object_store
@@ -79,9 +80,10 @@ def running_dagster(
 
     `variables` are added to its environment; `instance`: see `dagster_environment`.
     """
-    _ensure_model(stack)
     url = f"http://127.0.0.1:{port}"
     environment = {**dagster_environment(stack, url, instance), **(variables or {})}
+    if "moderation" in settings_of(environment).workloads:
+        _ensure_model(stack)
     home = Path(environment["DAGSTER_HOME"])
     command = [
         sys.executable, "-m", "dagster", "dev",

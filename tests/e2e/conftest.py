@@ -20,7 +20,7 @@ from media_pipeline.errors import MediaPipelineError
 from media_pipeline.local_stack.ports import free_port
 from media_pipeline.local_stack.sample_media import generate
 from media_pipeline.local_stack.stack import embedded_stack
-from tests.e2e.pipeline import ended, wait_until
+from tests.e2e.pipeline import ended, message, wait_until
 from tests.otlp_collector import running_collector
 
 
@@ -79,15 +79,43 @@ def run(stack, dagster, monkeypatch):
 
 @pytest.fixture(scope="package")
 def samples(world, dagster):
-    """Forty made-up media, a redelivery and an invalid message, all through the pipeline."""
-    samples = list(generate(40, seed=7))
+    """Media of every kind, a redelivery, an invalid message and oddities, all through the
+    pipeline, in one batch."""
+    samples = list(generate(24, seed=7))
+    scan = next(one for one in samples if one.asset_id.endswith("scan"))
+    odd = oddities(world, scan.data)
     uploads = [
         upload(world, one.asset_id, one.filename, one.data, one.content_type) for one in samples
     ]
     announce(world, uploads)
     announce(world, uploads[:3])
-    invalid = b'{"asset_id": "cut o'
     topic = world.settings.kafka.ingested_topic
-    world.event_sink.publish([OutgoingEvent("invalid", topic, b"invalid-1", invalid)])
-    wait_until(lambda: ended(world, [one.asset_id for one in samples]), "40 media assets")
+    invalid = OutgoingEvent("invalid", topic, b"invalid-1", b'{"asset_id": "cut o')
+    world.event_sink.publish([*odd, invalid])
+    names = [one.asset_id for one in samples] + [one.key.decode() for one in odd]
+    wait_until(lambda: ended(world, names), f"{len(names)} media assets")
     return samples
+
+
+def oddities(world, scan: bytes) -> list[OutgoingEvent]:
+    """Messages that ask for languages, and such whose claims are wrong, with a good neighbour;
+    their objects are there, if they should be."""
+    text = b"A perfectly good note."
+    for name, data, kind in (
+        ("lang-deu", scan, "application/pdf"),
+        ("lang-missing", scan, "application/pdf"),
+        ("bad-changed", text, "text/plain"),
+        ("bad-large", b"x" * (world.settings.object_store.max_object_bytes + 1), "text/plain"),
+        ("good-mislabelled", text, "text/plain"),
+        ("good-neighbour", text, "text/plain"),
+    ):
+        world.object_store.upload("media", f"uploads/{name}", data, kind)
+    return [
+        message("lang-deu", ocr_languages=["deu"]),
+        message("lang-missing", ocr_languages=["jpn"]),
+        message("good-mislabelled", content_type="image/png"),
+        message("good-neighbour"),
+        message("bad-missing"),
+        message("bad-changed", etag="0" * 32),
+        message("bad-large"),
+    ]

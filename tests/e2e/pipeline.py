@@ -3,6 +3,7 @@
 import json
 import time
 from collections import Counter
+from itertools import groupby
 
 from media_pipeline.cli.dagster_api import DagsterApi
 from media_pipeline.domain.media_asset import MessageRecord
@@ -55,6 +56,15 @@ def partition_statuses(api: DagsterApi, asset: str) -> dict[str, set[str]]:
         {"a": [{"path": [asset]}]},
     )["assetNodes"][0]["assetPartitionStatuses"]
     return {name: set(keys) for name, keys in node.items()}
+
+
+def in_a_row(api: DagsterApi, wanted: set[str]) -> list[str]:
+    """The most of these keys that follow one another: a backfill of them is a single range."""
+    (node,) = api.query('{assetNodes(assetKeys:[{path:["enrichment"]}]){partitionKeys}}')[
+        "assetNodes"
+    ]
+    stretches = groupby(node["partitionKeys"], key=wanted.__contains__)
+    return max((list(keys) for good, keys in stretches if good), key=len)
 
 
 def row_of(world, asset_id: str, kind: str):

@@ -15,9 +15,8 @@ from media_pipeline.contracts.asset_enriched import parse_asset_enriched
 from media_pipeline.contracts.dead_letter import read_dead_letter
 from tests.e2e.pipeline import (
     backfill,
-    ended,
     events_of,
-    message,
+    in_a_row,
     outcomes,
     partition_statuses,
     read_topic,
@@ -71,7 +70,7 @@ def test_objects_are_where_the_ledger_says(world, dagster, samples):
 
     rows = world.metadata_store.derivatives([one.asset_id for one in samples])
     stored = [part for row in rows for part in row.artifacts]
-    assert len(stored) > 100
+    assert len(stored) > 60
     for part in stored[::7]:
         data = world.object_store.get(part.object_key)
         assert (hashlib.sha256(data).hexdigest(), len(data)) == (part.digest, part.size_bytes)
@@ -119,11 +118,6 @@ def test_scans_are_read_and_pictures_judged(world, dagster, samples):
 
 
 def test_each_message_may_ask_for_its_languages(world, dagster, samples):
-    scan = next(one for one in samples if one.asset_id.endswith("scan"))
-    for name, languages in (("lang-deu", ["deu"]), ("lang-missing", ["jpn"])):
-        world.object_store.upload("media", f"uploads/{name}", scan.data, "application/pdf")
-        world.event_sink.publish([message(name, ocr_languages=languages)])
-    wait_until(lambda: ended(world, ["lang-deu", "lang-missing"]), "two languages")
     german = row_of(world, "lang-deu", "ocr")
     assert [part.name for part in german.artifacts] == ["ocr.deu.json.gz", "ocr.deu.txt"]
     missing = row_of(world, "lang-missing", "ocr")
@@ -180,7 +174,8 @@ def test_another_model_makes_exactly_moderation_stale_and_a_backfill_mends_it(
 
 
 def test_a_backfill_of_finished_work_duplicates_nothing(world, dagster, samples):
-    keys = [one.asset_id for one in samples if one.expected == "complete"][:6]
+    keys = in_a_row(dagster, {one.asset_id for one in samples if one.expected == "complete"})[:6]
+    assert len(keys) > 1
     objects = world.object_store.list_keys("derived/")
     events = len(read_topic(world, world.settings.kafka.enriched_topic))
     assert backfill(dagster, ["text", "thumbnails", "enrichment"], keys) == "COMPLETED_SUCCESS"
@@ -203,26 +198,7 @@ def test_a_mended_upload_is_enriched_after_its_dead_letter(world, dagster, sampl
 
 def test_bad_events_have_named_ends_and_spare_their_neighbours(world, dagster, samples):
     """Missing object, changed object, oversized object, wrong type, one good neighbour."""
-    store = world.object_store
-    text = b"A perfectly good note."
-    for name, data in (
-        ("bad-changed", text),
-        ("bad-large", b"x" * (world.settings.object_store.max_object_bytes + 1)),
-        ("good-mislabelled", text),
-        ("good-neighbour", text),
-    ):
-        store.upload("media", f"uploads/{name}", data, "text/plain")
-    world.event_sink.publish(
-        [
-            message("bad-missing"),
-            message("bad-changed", etag="0" * 32),
-            message("bad-large"),
-            message("good-mislabelled", content_type="image/png"),
-            message("good-neighbour"),
-        ]
-    )
     names = ["bad-missing", "bad-changed", "bad-large", "good-mislabelled", "good-neighbour"]
-    wait_until(lambda: ended(world, names), "five media assets")
     found = outcomes(world, names)
     assert found["bad-missing"] == Counter(object_missing=4)
     assert found["bad-changed"] == Counter(object_changed=4)
