@@ -14,6 +14,7 @@ import dagster as dg
 from media_pipeline.batch_tags import run_keys
 from media_pipeline.run_retries import MAX_RETRIES_TAG
 from media_pipeline.sensor_ticks import SensorTicks
+from sensors.runs import WILL_RETRY_TAG
 
 #: Error code -> what is unhealthy when it comes. One alert each, not one per run.
 DEPENDENCIES: Mapping[str, str] = {
@@ -46,7 +47,6 @@ DEPENDENCIES: Mapping[str, str] = {
 }
 #: Without these nothing is read, or nothing is told: their ticks page.
 _LIFELINES = ("media_events_sensor", "outbox_relay_sensor")
-WILL_RETRY_TAG = "dagster/will_retry"
 
 _OURS = re.compile(r"\[(?P<code>[a-z_]+)\] (?P<message>.*?) Remedy: (?P<remedy>.*)", re.DOTALL)
 _FRAME = re.compile(

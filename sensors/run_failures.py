@@ -20,7 +20,8 @@ from media_pipeline.errors import PermanentError, TransientError
 from media_pipeline.sensor_ticks import running_sensors
 from media_pipeline.settings import Settings
 from sensors.alert_plan import AlertState, plan_alerts
-from sensors.failure_causes import WILL_RETRY_TAG, Failure, read_failure, read_ticks
+from sensors.failure_causes import Failure, read_failure, read_ticks
+from sensors.runs import WILL_RETRY_TAG
 
 NAME = "run_failures_sensor"
 #: Dagster writes whether it will retry a moment after the failure itself.

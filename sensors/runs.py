@@ -10,3 +10,5 @@ UNFINISHED = (
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
 )
+#: Set by Dagster on a run that failed: "true" until its retries are used up.
+WILL_RETRY_TAG = "dagster/will_retry"

@@ -10,8 +10,9 @@ so every content version ends, whatever happens to runs. Held ones follow their 
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -31,7 +32,7 @@ from media_pipeline.settings import BatchSettings, Settings
 from sensors.batch_plan import batches
 from sensors.canary import is_ours, left_to_others, why_it_rests
 from sensors.gate import look
-from sensors.runs import UNFINISHED
+from sensors.runs import UNFINISHED, WILL_RETRY_TAG
 
 NAME = "stragglers_sensor"
 #: The same over a candidate's share, which nobody else launches at all.
@@ -44,6 +45,10 @@ _MAX_RUNS = 2000
 _RESERVED_RUNS = 2
 #: The run that covers a new message is made within a tick and a daemon's round.
 _BEFORE, _AFTER = 60.0, 300.0
+#: A failed run's retry is made by another daemon, a moment later; one that does not come for as
+#: long as this is not waited for.
+_RETRY_SECONDS = 600.0
+_RETRIED_BY_TAG = "dagster/auto_retry_run_id"
 #: After these attempts each further one waits twice as long.
 _PATIENT_ATTEMPTS, _FIRST_PAUSE, _LONGEST_PAUSE = 3, 60.0, 3600.0
 
@@ -151,7 +156,7 @@ def evaluate(
     scopes = [f"bucket:{bucket}" for bucket in gate.paused_buckets] + left_to_others(canary)
     rows = recovery.waiting(scopes, batch.straggler_grace_seconds, _MAX_ROWS)
     ours = [row for row in rows if is_ours(row.asset_id, canary)]
-    found = stragglers(ours, live, time.time())
+    found = stragglers(ours, live + _to_be_retried(instance), time.time())
     requests: list[dg.RunRequest] = []
     for lane, part in groups(found, batch.assumed_seconds_per_asset, batch):
         if len(live) + len(requests) >= room:
@@ -198,7 +203,25 @@ def _request(
 
 
 def _live_runs(instance: dg.DagsterInstance) -> list[LiveRun]:
-    records = instance.get_run_records(dg.RunsFilter(statuses=list(UNFINISHED)), limit=_MAX_RUNS)
+    return _runs(instance, dg.RunsFilter(statuses=list(UNFINISHED)))
+
+
+def _to_be_retried(instance: dg.DagsterInstance) -> list[LiveRun]:
+    """Failed runs between their end and their retry: who launched their media assets again now
+    would have them processed, and counted, twice."""
+    since = datetime.now(UTC) - timedelta(seconds=_RETRY_SECONDS)
+    failed = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.FAILURE], tags={WILL_RETRY_TAG: "true"}, updated_after=since
+    )
+    return _runs(instance, failed, lambda run: _RETRIED_BY_TAG not in run.tags)
+
+
+def _runs(
+    instance: dg.DagsterInstance,
+    wanted: dg.RunsFilter,
+    also: Callable[[dg.DagsterRun], bool] = lambda _: True,
+) -> list[LiveRun]:
+    records = instance.get_run_records(wanted, limit=_MAX_RUNS)
     return [
         LiveRun(
             record.dagster_run.root_run_id or record.dagster_run.run_id,
@@ -206,6 +229,7 @@ def _live_runs(instance: dg.DagsterInstance) -> list[LiveRun]:
             frozenset(_keys_of(record.dagster_run)),
         )
         for record in records
+        if also(record.dagster_run)
     ]
 
 

@@ -127,6 +127,18 @@ def test_a_lost_batch_is_launched_again_with_its_keys(world):
     assert world.tick().run_requests[0].run_key == request.run_key, "asked twice, launched once"
 
 
+def test_a_failed_run_is_not_overtaken_before_its_retry_is_made(world):
+    arrive(world.ledger, "a")
+    will_retry = {"dagster/will_retry": "true"}
+    failed = dg.DagsterRun(job_name="x", status=dg.DagsterRunStatus.FAILURE, tags=will_retry)
+    world.instance.add_run(failed)
+    world.ledger.claim(failed.run_id, failed.run_id, ["a"])
+    world.much_later()
+    assert isinstance(world.tick(), dg.SkipReason), "its retry comes"
+    world.instance.add_run_tags(failed.run_id, {"dagster/auto_retry_run_id": "gone"})
+    assert len(world.tick().run_requests) == 1, "it came, and is gone too"
+
+
 def test_a_run_that_ended_before_it_claimed_anything_is_followed_by_another(world):
     arrive(world.ledger, "a")
     world.much_later()
