@@ -22,7 +22,7 @@ from media_pipeline.executors import build_executor
 from media_pipeline.jobs import EnrichMediaJob, build_enrich_media_job
 from media_pipeline.reconcile_job import build_reconcile_job, build_reconcile_schedule
 from media_pipeline.settings import Settings, load_settings
-from resources.build import build_resources
+from resources.dagster_resources import build_resources
 from resources.devices import read_devices
 from sensors.daily_checks import build_daily_checks_job, build_daily_checks_schedule
 from sensors.media_events import build_media_events_sensor

@@ -3,12 +3,10 @@
 Without this a message just below the broker's limit would, with the reason added to its
 headers, be above it: its dead letter could never be published, and nothing behind it.
 """
-# No postponed annotations: Dagster reads ResourceDependency from the real ones.
+
+from __future__ import annotations
 
 from collections.abc import Sequence
-
-import dagster as dg
-from pydantic import Field
 
 from media_pipeline.contracts.dead_letter import offload
 from media_pipeline.domain.ports import EventSink, ObjectStore, OutgoingEvent
@@ -33,14 +31,3 @@ class OffloadingEventSink:
         small, pointer = moved
         self._object_store.put(pointer.object_key, event.payload or b"", "application/octet-stream")
         return small
-
-
-class OffloadingEventSinkResource(dg.ConfigurableResource[EventSink]):
-    """`EventSink` for the outbox relay, with room for dead letters of any size."""
-
-    sink: dg.ResourceDependency[EventSink]
-    object_store: dg.ResourceDependency[ObjectStore]
-    dead_letter_topic: str = Field(description="Topic whose large payloads are stored apart.")
-
-    def create_resource(self, context: dg.InitResourceContext) -> OffloadingEventSink:
-        return OffloadingEventSink(self.sink, self.object_store, self.dead_letter_topic)

@@ -9,8 +9,9 @@ import dagster as dg
 from pydantic import Field
 
 from media_pipeline.crash_points import watched
-from media_pipeline.domain.ports import CredentialSource
+from media_pipeline.domain.ports import CredentialSource, EventSink, ObjectStore
 from media_pipeline.settings import KafkaSettings
+from resources.dead_letter_payloads import OffloadingEventSink
 from resources.event_log import KafkaEventSource
 from resources.event_sink import KafkaEventSink
 
@@ -73,3 +74,14 @@ class EventSinkResource(_KafkaResource):
             yield watched(sink, "event_sink")
         finally:
             sink.close()
+
+
+class OffloadingEventSinkResource(dg.ConfigurableResource[EventSink]):
+    """`EventSink` for the outbox relay, with room for dead letters of any size."""
+
+    sink: dg.ResourceDependency[EventSink]
+    object_store: dg.ResourceDependency[ObjectStore]
+    dead_letter_topic: str = Field(description="Topic whose large payloads are stored apart.")
+
+    def create_resource(self, context: dg.InitResourceContext) -> OffloadingEventSink:
+        return OffloadingEventSink(self.sink, self.object_store, self.dead_letter_topic)

@@ -1,17 +1,13 @@
 """The ledger as a reconciliation reads it: `LedgerAudit` on the functions of migration 0031."""
-# No postponed annotations: Dagster reads ResourceDependency from the real ones.
+
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import dagster as dg
-from pydantic import Field
-
-from media_pipeline.domain.ports import CredentialSource
 from media_pipeline.domain.reconciliation import (
     Announced,
     AssetEnd,
     EnrichedVersion,
-    LedgerAudit,
     OverdueEvent,
     StalledVersion,
 )
@@ -84,21 +80,3 @@ class PostgrestLedgerAudit:
         """See `LedgerAudit.ends_of`."""
         rows = self._client.call("ends_of", {"asset_ids": list(asset_ids)})
         return {row["asset_id"]: AssetEnd(row["enriched"], row["finished"]) for row in rows}
-
-
-class LedgerAuditResource(dg.ConfigurableResource[LedgerAudit]):
-    """`LedgerAudit` for Dagster; the token comes from `credentials` at each request."""
-
-    credentials: dg.ResourceDependency[CredentialSource]
-    url: str = Field(description="Base address of PostgREST.")
-    schema_name: str = Field(default="media", description="Schema that PostgREST exposes.")
-    timeout_seconds: float = Field(default=30, description="Bound on one request.")
-
-    def create_resource(self, context: dg.InitResourceContext) -> PostgrestLedgerAudit:
-        client = PostgrestClient(
-            self.url,
-            self.credentials,
-            schema=self.schema_name,
-            timeout_seconds=self.timeout_seconds,
-        )
-        return PostgrestLedgerAudit(client)

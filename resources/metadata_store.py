@@ -1,5 +1,6 @@
 """The ledger behind PostgREST: `MetadataStore` on the functions of deploy/postgres/migrations."""
-# No postponed annotations: Dagster reads ResourceDependency from the real ones.
+
+from __future__ import annotations
 
 import base64
 import math
@@ -7,10 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-import dagster as dg
-from pydantic import Field
-
-from media_pipeline.crash_points import watched
 from media_pipeline.domain.identity import dead_letter_id
 from media_pipeline.domain.media_asset import MediaAsset, MessageRecord, SourceObject
 from media_pipeline.domain.outcome import Code, Derivative, StoredArtifact
@@ -18,9 +15,7 @@ from media_pipeline.domain.ports import (
     Arrival,
     AssetResult,
     Claim,
-    CredentialSource,
     LedgerCounts,
-    MetadataStore,
     OutgoingEvent,
     Recorded,
     Registration,
@@ -290,26 +285,3 @@ def _derivative(row: Row) -> Derivative:
     fields["artifacts"] = tuple(StoredArtifact(**part) for part in row["artifacts"])
     del fields["outcome"]
     return Derivative(**fields)
-
-
-class MetadataStoreResource(dg.ConfigurableResource[MetadataStore]):
-    """`MetadataStore` for Dagster; the token comes from `credentials` at each request."""
-
-    credentials: dg.ResourceDependency[CredentialSource]
-    url: str = Field(description="Base address of PostgREST.")
-    schema_name: str = Field(default="media", description="Schema that PostgREST exposes.")
-    timeout_seconds: float = Field(default=30, description="Bound on one request.")
-    page_rows: int = Field(default=1000, description="Rows of one request.")
-    image_digest: str = Field(default="unknown", description="Noted on dead letters.")
-
-    def create_resource(self, context: dg.InitResourceContext) -> PostgrestMetadataStore:
-        client = PostgrestClient(
-            self.url,
-            self.credentials,
-            schema=self.schema_name,
-            timeout_seconds=self.timeout_seconds,
-        )
-        store = PostgrestMetadataStore(
-            client, page_rows=self.page_rows, image_digest=self.image_digest
-        )
-        return watched(store, "metadata_store")

@@ -1,5 +1,6 @@
 """The object store (S3 core API): uploads are read and verified, derived media are written."""
-# No postponed annotations: Dagster reads ResourceDependency from the real ones.
+
+from __future__ import annotations
 
 import contextlib
 import functools
@@ -13,13 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-import dagster as dg
-from pydantic import Field
-
-from media_pipeline.crash_points import watched
 from media_pipeline.domain.failures import of_s3, retry_after
 from media_pipeline.domain.media_asset import SourceObject
-from media_pipeline.domain.ports import CredentialSource, FetchedObject, ObjectStore
+from media_pipeline.domain.ports import CredentialSource, FetchedObject
 from media_pipeline.domain.reconciliation import StoredObject
 from media_pipeline.errors import PermanentError, SystemicError, TransientError
 from media_pipeline.settings import ObjectStoreSettings
@@ -360,30 +357,3 @@ def _bucket_missing(bucket: str) -> SystemicError:
         remedy="create it, or correct the bucket names in the settings.",
         code="bucket_missing",
     )
-
-
-class ObjectStoreResource(dg.ConfigurableResource[ObjectStore]):
-    """`ObjectStore` for Dagster; usable in any project, with any `CredentialSource`."""
-
-    credentials: dg.ResourceDependency[CredentialSource]
-    endpoint: str = Field(description="host:port without scheme.")
-    secure: bool = Field(default=True, description="TLS.")
-    region: str = Field(default="us-east-1", description="Limited keys may not ask for it.")
-    allowed_buckets: list[str] = Field(description="Buckets that uploads are read from.")
-    derived_bucket: str = Field(description="Bucket that derived media are written to.")
-    public_url: str | None = Field(default=None, description="Base of links shown to people.")
-    connect_timeout_seconds: float = Field(default=3, description="Bound on connecting.")
-    read_timeout_seconds: float = Field(default=30, description="Bound on silence.")
-    transfer_threads: int = Field(default=8, description="Connections kept: twice as many.")
-
-    def create_resource(self, context: dg.InitResourceContext) -> S3ObjectStore:
-        fields = {name: getattr(self, name) for name in OBJECT_STORE_RESOURCE_FIELDS}
-        store = S3ObjectStore(ObjectStoreSettings.model_validate(fields), self.credentials)
-        return watched(store, "object_store")
-
-
-#: Fields of ObjectStoreSettings that the resource takes over as they are.
-OBJECT_STORE_RESOURCE_FIELDS = (
-    "endpoint", "secure", "region", "allowed_buckets", "derived_bucket", "public_url",
-    "connect_timeout_seconds", "read_timeout_seconds", "transfer_threads",
-)  # fmt: skip

@@ -1,21 +1,17 @@
 """`OperationsLedger` on the ledger's functions, behind PostgREST."""
-# No postponed annotations: Dagster reads ResourceDependency from the real ones.
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import TypeVar
 
-import dagster as dg
-from pydantic import Field
-
 from media_pipeline.domain.operations import (
     AssetVersion,
     DayCount,
     EndedAsset,
-    OperationsLedger,
     ScoreHistory,
 )
-from media_pipeline.domain.ports import CredentialSource
 from resources.postgrest_client import PostgrestClient
 
 _HISTORY_ROWS = 5000
@@ -68,22 +64,3 @@ class PostgrestOperationsLedger:
     def _pages(self, items: Sequence[Item]) -> Iterator[Sequence[Item]]:
         for start in range(0, len(items), self._page_rows):
             yield items[start : start + self._page_rows]
-
-
-class OperationsLedgerResource(dg.ConfigurableResource[OperationsLedger]):
-    """`OperationsLedger` for Dagster; the token comes from `credentials` at each request."""
-
-    credentials: dg.ResourceDependency[CredentialSource]
-    url: str = Field(description="Base address of PostgREST.")
-    schema_name: str = Field(default="media", description="Schema that PostgREST exposes.")
-    timeout_seconds: float = Field(default=30, description="Bound on one request.")
-    page_rows: int = Field(default=1000, description="Rows of one request.")
-
-    def create_resource(self, context: dg.InitResourceContext) -> OperationsLedger:
-        client = PostgrestClient(
-            self.url,
-            self.credentials,
-            schema=self.schema_name,
-            timeout_seconds=self.timeout_seconds,
-        )
-        return PostgrestOperationsLedger(client, page_rows=self.page_rows)

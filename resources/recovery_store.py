@@ -1,20 +1,15 @@
 """Pauses, breakers, losses and what waits, behind PostgREST: `RecoveryStore` on migration 0080."""
-# No postponed annotations: Dagster reads ResourceDependency from the real ones.
+
+from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
-import dagster as dg
-from pydantic import Field
-
-from media_pipeline.crash_points import watched
-from media_pipeline.domain.ports import CredentialSource
 from media_pipeline.domain.recovery import (
     Breaker,
     Controls,
     Flag,
     Loss,
-    RecoveryStore,
     Trip,
     Waiting,
 )
@@ -84,21 +79,3 @@ def _mark(asset_id: str, content_version: str, kind: str, fence: int) -> dict[st
     return {
         "asset": asset_id, "version": content_version, "of_kind": kind, "under_fence": fence,
     }  # fmt: skip
-
-
-class RecoveryStoreResource(dg.ConfigurableResource[RecoveryStore]):
-    """`RecoveryStore` for Dagster; the token comes from `credentials` at each request."""
-
-    credentials: dg.ResourceDependency[CredentialSource]
-    url: str = Field(description="Base address of PostgREST.")
-    schema_name: str = Field(default="media", description="Schema that PostgREST exposes.")
-    timeout_seconds: float = Field(default=30, description="Bound on one request.")
-
-    def create_resource(self, context: dg.InitResourceContext) -> PostgrestRecoveryStore:
-        client = PostgrestClient(
-            self.url,
-            self.credentials,
-            schema=self.schema_name,
-            timeout_seconds=self.timeout_seconds,
-        )
-        return watched(PostgrestRecoveryStore(client), "recovery_store")

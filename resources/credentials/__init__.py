@@ -9,13 +9,12 @@ here: what a credential is used for. Vault is reached through `vault_session` al
 """
 
 from resources.credentials.environment import NAMES, SettingsCredentials
-from resources.credentials.source import CredentialsResource, credential_source
+from resources.credentials.source import credential_source
 from resources.credentials.stored import StoredCredentials
 from resources.credentials.workload_identity import WorkloadIdentity
 
 __all__ = [
     "NAMES",
-    "CredentialsResource",
     "SettingsCredentials",
     "StoredCredentials",
     "WorkloadIdentity",

@@ -1,5 +1,6 @@
 """Which source a process uses; one per process, however many resources ask."""
-# No postponed annotations: Dagster resolves resource types from the real ones.
+
+from __future__ import annotations
 
 import hashlib
 import os
@@ -7,11 +8,10 @@ import resource
 import threading
 from typing import Any
 
-import dagster as dg
 from pydantic import SecretStr
 
 from media_pipeline.domain.ports import CredentialSource
-from media_pipeline.settings import Settings, load_settings
+from media_pipeline.settings import Settings
 from media_pipeline.telemetry.log_redaction import redact_logs
 from resources.credentials.environment import SettingsCredentials
 from resources.credentials.stored import StoredCredentials
@@ -54,10 +54,3 @@ def _fingerprint(settings: Settings) -> str:
     groups = (settings.vault, settings.object_store)
     fields = [(name, plain(value)) for group in groups for name, value in group]
     return hashlib.sha256(repr(fields).encode()).hexdigest()
-
-
-class CredentialsResource(dg.ConfigurableResource[CredentialSource]):
-    """Reads settings when a run or tick starts, so that no secret is in Dagster's config."""
-
-    def create_resource(self, context: dg.InitResourceContext) -> CredentialSource:
-        return credential_source(load_settings())

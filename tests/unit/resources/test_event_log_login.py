@@ -10,7 +10,7 @@ from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from media_pipeline.errors import SystemicError, TransientError
 from media_pipeline.settings import KafkaSettings, settings_of
-from resources.build import build_resources
+from resources.dagster_resources import build_resources
 from resources.event_log_client import client_options
 from resources.event_log_resources import KAFKA_RESOURCE_FIELDS
 from resources.event_log_secrets import register
