@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -171,6 +172,8 @@ def make_base(docker: Docker, root: Path) -> None:
     (root / "usr/lib/python3.11/EXTERNALLY-MANAGED").unlink(missing_ok=True)
     host = INDEX.split("/")[2]
     (root / "etc/pip.conf").write_text(f"[global]\nindex-url = {INDEX}\ntrusted-host = {host}\n")
+    for compiled in (root / "usr/lib/python3.11").rglob("*.pyc"):
+        compiled.unlink()  # the other base has none
     for left in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man"):
         shutil.rmtree(root / left, ignore_errors=True)
     with subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE) as packed:
@@ -185,8 +188,10 @@ def make_base(docker: Docker, root: Path) -> None:
 
 def download(directory: Path) -> Path:
     """Wheels of everything that the build installs, by this machine's pip; kept for next time."""
-    texts = [CONSTRAINTS.read_bytes(), (ROOT / "pyproject.toml").read_bytes(), EXTRA.encode()]
-    folder = directory / f"wheels-{hashlib.sha256(b''.join(texts)).hexdigest()[:12]}"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [project["dependencies"], project["optional-dependencies"], EXTRA]
+    text = CONSTRAINTS.read_text() + json.dumps(wanted)
+    folder = directory / f"wheels-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     if folder.exists():
         return folder
     print(f"== packages, into {folder}", flush=True)
