@@ -55,7 +55,8 @@ def score_frames(frames: bytes, use: ModelUse) -> ProcessorResult:
     from media_pipeline.processing.graph_model import ModelFileError
 
     if use.device == "cuda" and not torch.cuda.is_available():
-        return ProcessorResult(Code.UNSUPPORTED, "a CUDA device is asked for, torch finds none")
+        found = "finds none" if torch.version.cuda else "is a build without it (image VARIANT=gpu)"
+        return ProcessorResult(Code.UNSUPPORTED, f"a CUDA device is asked for, torch {found}")
     try:
         model, device, dtype = _loaded(use)
     except (ModelFileError, OSError) as error:

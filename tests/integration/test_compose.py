@@ -139,6 +139,12 @@ def test_everything_starts_after_what_it_needs():
     assert str(server["port"]) in SERVICES[server["host"]]["command"]
 
 
+def test_the_script_of_the_database_is_a_program_of_its_own():
+    """One that cannot be executed is read into the start script, and its `set -u` with it."""
+    assert os.access(COMPOSE / "postgres-roles.sh", os.X_OK)
+    assert any("/docker-entrypoint-initdb.d/" in one for one in SERVICES["postgres"]["volumes"])
+
+
 def test_prometheus_asks_the_exporter_where_it_listens():
     from media_pipeline.settings import TelemetrySettings
 

@@ -16,7 +16,7 @@ postgres_server() {
     as pg_ctl --pgdata "$data" --wait start --options "-c listen_addresses= -k /run/postgresql"
     export PGHOST=/run/postgresql
     as psql --username postgres --dbname postgres --command "create database \"$POSTGRES_DB\""
-    for file in /docker-entrypoint-initdb.d/*.sh; do as "$file" || as bash "$file"; done
+    for file in /docker-entrypoint-initdb.d/*.sh; do as "$file"; done
     as pg_ctl --pgdata "$data" --wait --mode fast stop
   fi
   exec setpriv --reuid postgres --regid postgres --init-groups -- \

@@ -185,6 +185,9 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_said(model, frames, monkeypatc
     result = score_frames(frames, use(model, device="cuda"))
     assert result.code is Code.UNSUPPORTED
     assert "CUDA" in result.message
+    for build, said in ((None, "VARIANT=gpu"), ("13.0", "finds none")):
+        monkeypatch.setattr(torch.version, "cuda", build)
+        assert said in score_frames(frames, use(model, device="cuda")).message
 
 
 def test_a_full_device_is_asked_for_less_at_a_time(model, frames, monkeypatch):
