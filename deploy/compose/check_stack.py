@@ -33,6 +33,8 @@ PROJECT = "media-pipeline-check"
 STAND_INS = ROOT / "deploy" / "compose" / "stand-ins"
 STAND_IN_IMAGE = "media-pipeline-servers:check"
 OURS = ("code", "daemon", "webserver", "relay", "exporter")
+#: Restarted below a running pipeline. Not the broker: its stand-in keeps nothing.
+SERVERS = ("postgres", "postgrest", "object-store", "vault")
 #: They run once.
 ENDING = ("migrate", "prepare")
 PATIENCE_SECONDS = 300
@@ -78,8 +80,12 @@ def check(stack: Stack) -> None:
         stack.run("restart", "--timeout", "30", service)
     stack.until("everything is healthy again", stack.all_healthy)
     verify(stack)
+    stack.run("restart", "--timeout", "30", *SERVERS)
+    stack.until("servers are healthy again", stack.all_healthy)
+    # The vault is in memory; everything else is there, and is not made a second time.
     again = stack.run("run", "--rm", "--no-deps", "prepare").strip()
-    require("topic" not in again, f"prepare made something a second time: {again}")
+    require(again.startswith("credentials at"), f"prepare made something a second time: {again}")
+    verify(stack)
     stack.run("stop", "--timeout", "30", *OURS)
     killed = [one["Service"] for one in stack.containers() if one["ExitCode"] == KILLED]
     require(not killed, f"did not end when asked to: {killed}")

@@ -128,6 +128,7 @@ def _reference_scores(source: Path, values: Any, activation: str) -> Any:
     import onnxruntime
     import torch
 
+    onnxruntime.disable_telemetry_events()  # it is on by default
     given = picture_input(onnx.load(str(source)).graph)
     session = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])
     laid_out = values if given.channels_first else values.permute(0, 2, 3, 1)

@@ -71,6 +71,8 @@ def test_it_runs_as_nobody_in_particular_in_a_folder_without_code():
     assert FINAL.all("WORKDIR") == ["/opt/dagster/dagster_home"]
     for variable in ("PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1"):
         assert variable in " ".join(FINAL.all("ENV")), "the root file system is read-only"
+    for variable in ("DAGSTER_DISABLE_TELEMETRY=1", "ORT_DISABLE_TELEMETRY=1"):
+        assert variable in " ".join(FINAL.all("ENV")), "nobody outside is told anything"
 
 
 def test_who_made_it_of_what_stands_in_its_labels():
