@@ -28,6 +28,8 @@ from tests.faults.kubernetes_runs import (
 )
 
 pytestmark = pytest.mark.timeout(420)
+#: For a pod: it stands still as soon as it has claimed.
+STILL = {**AFTER_CLAIM, "PYTHONPATH": STANDS_STILL}
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +106,16 @@ def launched(world, cluster, prefix: str, **fate):
 
 
 def test_pods_that_are_killed_are_retried_and_nothing_is_told_twice(stack, world, dagster, cluster):
+    """Both stand still before one is killed: its retry could take the fate of the other."""
     reasons = {"killed": "Error", "memory": "OOMKilled"}
     pods = {
-        reason: launched(world, cluster, prefix, environment=AFTER_CLAIM, reason=reason)
+        reason: launched(world, cluster, prefix, environment=STILL, reason=reason)
         for prefix, reason in reasons.items()
     }
+    for names, _ in pods.values():
+        wait_until(lambda names=names: claimed(stack, names), "the claim")
+    for _, pod in pods.values():
+        cluster.kill_pod(pod.name)
     for reason, (names, pod) in pods.items():
         assert_enriched_once(world, names)
         assert pod.code == 137
@@ -158,8 +165,9 @@ def test_a_run_waits_for_an_api_that_is_away_when_it_is_launched(stack, world, d
 def test_an_api_that_is_away_makes_a_zombie_that_does_no_harm(stack, world, dagster, cluster):
     """Run monitoring takes live runs for dead and retries them; later the first ones go on: one
     while its successor works, one after it."""
-    still = {"environment": {**AFTER_CLAIM, "PYTHONPATH": STANDS_STILL}}
-    early, late = (launched(world, cluster, prefix, **still) for prefix in ("early", "late"))
+    early, late = (
+        launched(world, cluster, prefix, environment=STILL) for prefix in ("early", "late")
+    )
     for names, zombie in (early, late):
         wait_until(lambda names=names: claimed(stack, names), "the claim; then it stands still")
         wait_until(lambda pod=zombie: status(dagster, pod) == "STARTED", "the start")
