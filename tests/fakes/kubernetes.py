@@ -74,7 +74,7 @@ class LocalCluster:
         self.pods: dict[str, Pod] = {}
         self.refused: list[str] = []
         self.kubeconfig = directory / "kubeconfig"
-        self.environment = environment
+        self.environment = dict(environment)  # each cluster's own: tests add to it
         self._directory = directory
         self._fates: deque[dict[str, Any]] = deque()
         self._lock = threading.Lock()

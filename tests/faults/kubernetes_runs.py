@@ -23,6 +23,8 @@ LIGHT = {
 AFTER_CLAIM = {"MEDIA_PIPELINE_CRASH_AT": "metadata_store.claim:after"}
 #: Folder for a pod's PYTHONPATH: at its crash point it stands still instead, until it is thawed.
 STANDS_STILL = str(Path(__file__).parent / "standing_still")
+#: Folder for the PYTHONPATH of a Dagster whose Kubernetes API will be away.
+QUICK_MONITOR = str(Path(__file__).parent / "quick_monitor")
 
 
 def production_instance(cluster, directory: Path, start_timeout_seconds: int | None = None) -> Path:
