@@ -52,7 +52,7 @@ def collector():
 @pytest.fixture(scope="package")
 def dagster(stack, world, collector):
     variables = {
-        "PYTHONPATH": str(Path(__file__).parent / "quick_daemon"),
+        "PYTHONPATH": str(Path(__file__).parents[1] / "quick_dagster"),
         "MEDIA_PIPELINE_TELEMETRY__OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
         "MEDIA_PIPELINE_TELEMETRY__OTLP_TOKEN": collector.token,
         "MEDIA_PIPELINE_TELEMETRY__TRACE_SAMPLE_RATIO": "1",

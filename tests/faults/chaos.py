@@ -22,7 +22,7 @@ from media_pipeline.local_stack.ports import free_port, listening
 from media_pipeline.local_stack.stack import embedded_stack
 from tests.e2e.pipeline import wait_until
 from tests.fakes.kubernetes import LocalCluster
-from tests.faults.kubernetes_runs import LIGHT, production_instance
+from tests.faults.kubernetes_runs import LIGHT, QUICK, production_instance
 
 SERVERS = ("postgresql", "postgrest", "object-store", "event-log")
 STRIKES = ("pod", *SERVERS, "dagster")
@@ -44,13 +44,16 @@ class Chaos:
         self.random = random.Random(seed)
         self.strikes: Counter[str] = Counter()
         self.announced: list[str] = []
+        self._begun_before = 0
         self._dagster: ExitStack | None = None
 
     def start_dagster(self) -> None:
         instance = production_instance(self.cluster, self.directory, 60)
         self._dagster = ExitStack()
         api = self._dagster.enter_context(
-            running_dagster(self.stack, free_port(), variables=VARIABLES, instance=instance)
+            running_dagster(
+                self.stack, free_port(), variables={**VARIABLES, **QUICK}, instance=instance
+            )
         )
         self.cluster.environment |= {
             **dagster_environment(self.stack, api.url, instance), **VARIABLES,
@@ -62,6 +65,7 @@ class Chaos:
 
     def produce(self, prefix: str, count: int) -> None:
         """`count` media assets, one in ten of them broken, some announced twice."""
+        self._begun_before = self._begun()
         uploads = []
         for number in range(count):
             name = f"{prefix}-{number}"
@@ -88,7 +92,17 @@ class Chaos:
             self._kill_server(what)
 
     def run_is_under_way(self) -> bool:
-        return any(pod.phase == "Running" for pod in self.cluster.pods.values())
+        """Since `produce` a run has claimed something. A pod that dies before its run has started
+        is only given up after the start timeout, a minute of waiting."""
+        return self._begun() > self._begun_before
+
+    def _begun(self) -> int:
+        """Media assets that a run has claimed, or ended."""
+        try:
+            counts = self.world.metadata_store.counts().by_status
+        except MediaPipelineError:
+            return 0  # it has just been struck
+        return sum(counts.values()) - counts.get("registered", 0)
 
     def await_the_end(self) -> None:
         """Until every announced media asset has ended and every event is out."""

@@ -23,8 +23,11 @@ LIGHT = {
 AFTER_CLAIM = {"MEDIA_PIPELINE_CRASH_AT": "metadata_store.claim:after"}
 #: Folder for a pod's PYTHONPATH: at its crash point it stands still instead, until it is thawed.
 STANDS_STILL = str(Path(__file__).parent / "standing_still")
-#: Folder for the PYTHONPATH of a Dagster whose Kubernetes API will be away.
-QUICK_MONITOR = str(Path(__file__).parent / "quick_monitor")
+#: For Dagster itself, not for its pods: what only takes time is quick.
+QUICK = {
+    "PYTHONPATH": str(Path(__file__).parents[1] / "quick_dagster"),
+    "DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS": "1",  # makes retries
+}
 
 
 def production_instance(cluster, directory: Path, start_timeout_seconds: int | None = None) -> Path:

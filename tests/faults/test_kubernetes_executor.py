@@ -22,6 +22,7 @@ from tests.fakes.kubernetes import LocalCluster
 from tests.faults.kubernetes_runs import (
     AFTER_CLAIM,
     LIGHT,
+    QUICK,
     assert_enriched_once,
     ended_with,
     ingest,
@@ -67,7 +68,8 @@ def test_a_pod_per_workload_gives_the_same_even_if_one_is_killed(tmp_path, monke
         alone = ["alone-0"]
         enrich_in_process(stack, world, alone, monkeypatch)
         instance = production_instance(cluster, tmp_path)
-        with running_dagster(stack, free_port(), variables=PODS, instance=instance) as api:
+        variables = {**PODS, **QUICK}
+        with running_dagster(stack, free_port(), variables=variables, instance=instance) as api:
             cluster.environment |= dagster_environment(stack, api.url, instance)
             cluster.next_pod()  # the run's own
             cluster.next_pod(environment=AFTER_CLAIM, reason="OOMKilled")

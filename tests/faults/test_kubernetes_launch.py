@@ -16,7 +16,7 @@ from tests.fakes.kubernetes import LocalCluster
 from tests.faults.kubernetes_runs import (
     AFTER_CLAIM,
     LIGHT,
-    QUICK_MONITOR,
+    QUICK,
     STANDS_STILL,
     assert_enriched_once,
     ended_with,
@@ -55,7 +55,7 @@ def cluster(stack, tmp_path_factory):
 @pytest.fixture(scope="module")
 def dagster(stack, world, cluster, tmp_path_factory):
     instance = production_instance(cluster, tmp_path_factory.mktemp("instance"))
-    variables = {**LIGHT, "PYTHONPATH": QUICK_MONITOR}
+    variables = {**LIGHT, **QUICK}
     with running_dagster(stack, free_port(), variables=variables, instance=instance) as api:
         cluster.environment |= dagster_environment(stack, api.url, instance)
         yield api
