@@ -59,7 +59,7 @@ def _weight(tier: str) -> int:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """The embedded stack, once per session, on free ports and fresh data."""
-    from media_pipeline.local_stack.stack import embedded_stack
+    from tests.stacks import throwaway_stack
 
-    with embedded_stack(tmp_path_factory.mktemp("stack")) as running:
+    with throwaway_stack(tmp_path_factory.mktemp("stack")) as running:
         yield running

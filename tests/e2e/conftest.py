@@ -19,9 +19,9 @@ from media_pipeline.domain.ports import OutgoingEvent
 from media_pipeline.errors import MediaPipelineError
 from media_pipeline.local_stack.ports import free_port
 from media_pipeline.local_stack.sample_media import generate
-from media_pipeline.local_stack.stack import embedded_stack
 from tests.e2e.pipeline import ended, message, wait_until
 from tests.otlp_collector import running_collector
+from tests.stacks import throwaway_stack
 
 
 def pytest_collection_modifyitems(items):
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory):
     """A stack of its own: here every row, event and offset is accounted for."""
-    with embedded_stack(tmp_path_factory.mktemp("e2e")) as running:
+    with throwaway_stack(tmp_path_factory.mktemp("e2e")) as running:
         yield running
 
 

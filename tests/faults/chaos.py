@@ -19,10 +19,10 @@ from media_pipeline.cli.producer import announce, upload
 from media_pipeline.cli.world import World
 from media_pipeline.errors import MediaPipelineError
 from media_pipeline.local_stack.ports import free_port, listening
-from media_pipeline.local_stack.stack import embedded_stack
 from tests.e2e.pipeline import wait_until
 from tests.fakes.kubernetes import LocalCluster
 from tests.faults.kubernetes_runs import LIGHT, QUICK, production_instance
+from tests.stacks import throwaway_stack
 
 SERVERS = ("postgresql", "postgrest", "object-store", "event-log")
 STRIKES = ("pod", *SERVERS, "dagster")
@@ -171,7 +171,7 @@ def chaos_world(directory: Path, seed: int):
     """A stack, a cluster and Dagster of its own."""
     (directory / "cluster").mkdir(parents=True)
     with (
-        embedded_stack(directory / "stack") as stack,
+        throwaway_stack(directory / "stack") as stack,
         LocalCluster(dict(VARIABLES), directory / "cluster") as cluster,
     ):
         chaos = Chaos(stack, cluster, directory, seed)

@@ -3,14 +3,14 @@
 import pytest
 
 from media_pipeline.cli.world import World
-from media_pipeline.local_stack.stack import embedded_stack
 from tests.faults.children import OneProcess
+from tests.stacks import throwaway_stack
 
 
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory):
     """Instead of the one that contract tests fill with whatever they need."""
-    with embedded_stack(tmp_path_factory.mktemp("faults")) as running:
+    with throwaway_stack(tmp_path_factory.mktemp("faults")) as running:
         yield running
 
 

@@ -15,7 +15,6 @@ from media_pipeline.domain.media_asset import MessageRecord
 from media_pipeline.domain.ports import Arrival
 from media_pipeline.jobs import ENRICH_MEDIA_JOB
 from media_pipeline.local_stack.ports import free_port
-from media_pipeline.local_stack.stack import embedded_stack
 from media_pipeline.partitions import MEDIA_ASSETS
 from tests.e2e.pipeline import wait_until
 from tests.fakes.kubernetes import LocalCluster
@@ -31,6 +30,7 @@ from tests.faults.kubernetes_runs import (
     retried,
     run_of,
 )
+from tests.stacks import throwaway_stack
 
 pytestmark = pytest.mark.timeout(300)
 GPU = {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}
@@ -63,7 +63,7 @@ def results(world, names) -> list:
 
 
 def test_a_pod_per_workload_gives_the_same_even_if_one_is_killed(tmp_path, monkeypatch):
-    with embedded_stack(tmp_path / "stack") as stack, LocalCluster(PODS, tmp_path) as cluster:
+    with throwaway_stack(tmp_path / "stack") as stack, LocalCluster(PODS, tmp_path) as cluster:
         world = World(stack.settings())
         alone = ["alone-0"]
         enrich_in_process(stack, world, alone, monkeypatch)

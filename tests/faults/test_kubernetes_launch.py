@@ -10,7 +10,6 @@ import yaml
 from media_pipeline.cli.dagster_process import dagster_environment, running_dagster
 from media_pipeline.cli.world import World
 from media_pipeline.local_stack.ports import free_port
-from media_pipeline.local_stack.stack import embedded_stack
 from tests.e2e.pipeline import wait_until
 from tests.fakes.kubernetes import LocalCluster
 from tests.faults.kubernetes_runs import (
@@ -27,6 +26,7 @@ from tests.faults.kubernetes_runs import (
     retried,
     run_of,
 )
+from tests.stacks import throwaway_stack
 
 pytestmark = pytest.mark.timeout(420)
 #: For a pod: it stands still as soon as it has claimed.
@@ -35,7 +35,7 @@ STILL = {**AFTER_CLAIM, "PYTHONPATH": STANDS_STILL}
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory):
-    with embedded_stack(tmp_path_factory.mktemp("k8s")) as running:
+    with throwaway_stack(tmp_path_factory.mktemp("k8s")) as running:
         yield running
 
 
