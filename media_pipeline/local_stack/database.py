@@ -166,8 +166,7 @@ def _places(data_dir: Path, user: tuple[int, int] | None) -> tuple[Path, Path]:
     data_dir.mkdir(parents=True, exist_ok=True)
     if user is None:
         return binaries, cluster
-    key = hashlib.sha256(str(data_dir).encode()).hexdigest()[:12]
-    fallback = Path(tempfile.gettempdir()) / f"media-pipeline-{key}"
+    fallback = place_of_private(data_dir)
     if not _reachable(binaries / "postgres", user):
         copy = fallback / "pginstall"
         if not copy.exists():
@@ -178,6 +177,12 @@ def _places(data_dir: Path, user: tuple[int, int] | None) -> tuple[Path, Path]:
         fallback.mkdir(mode=0o755, exist_ok=True)
         cluster = fallback / "postgresql"
     return binaries, cluster
+
+
+def place_of_private(data_dir: Path) -> Path:
+    """Where PostgreSQL's files of this data directory are if `nobody` cannot reach it."""
+    key = hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"media-pipeline-{key}"
 
 
 def _reachable(path: Path, user: tuple[int, int]) -> bool:

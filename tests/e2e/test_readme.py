@@ -9,12 +9,19 @@ from pathlib import Path
 import pytest
 
 from media_pipeline.local_stack.sample_media import EVERY_KIND
+from tests.stacks import forget
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 #: Run elsewhere: `make test` runs this very test; `make venv` is its prerequisite.
 BY_CI = {"make test", "make venv", 'export PATH="$PWD/.venv/bin:$PATH"'}
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(tmp_path):
+    yield
+    forget(tmp_path / ".local")
 
 
 def test_every_block_is_known():

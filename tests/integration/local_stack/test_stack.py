@@ -24,9 +24,16 @@ from resources.credentials import SettingsCredentials, StoredCredentials
 from resources.event_log import KafkaEventSource
 from resources.event_sink import KafkaEventSink
 from resources.object_store import S3ObjectStore
+from tests.stacks import forget
 
 TOPIC = "media.ingested.v1"
 ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(tmp_path):
+    yield
+    forget(tmp_path)
 
 
 def object_store(stack: RunningStack) -> S3ObjectStore:
