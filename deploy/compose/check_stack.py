@@ -62,7 +62,7 @@ def main() -> None:
     finally:
         stack.keep_logs()
         if not given.keep:
-            stack.run("down", "--volumes", "--timeout", "30")
+            stack.run("down", "--volumes")
     print("the Compose stack does what it should")
 
 
@@ -77,16 +77,16 @@ def check(stack: Stack) -> None:
     verify(stack)
     figures(stack)
     for service in OURS:
-        stack.run("restart", "--timeout", "30", service)
+        stack.run("restart", service)
     stack.until("everything is healthy again", stack.all_healthy)
     verify(stack)
-    stack.run("restart", "--timeout", "30", *SERVERS)
+    stack.run("restart", *SERVERS)
     stack.until("servers are healthy again", stack.all_healthy)
     # The vault is in memory; everything else is there, and is not made a second time.
     again = stack.run("run", "--rm", "--no-deps", "prepare").strip()
     require(again.startswith("credentials at"), f"prepare made something a second time: {again}")
     verify(stack)
-    stack.run("stop", "--timeout", "30", *OURS)
+    stack.run("stop", *OURS)
     killed = [one["Service"] for one in stack.containers() if one["ExitCode"] == KILLED]
     require(not killed, f"did not end when asked to: {killed}")
     refused = [line for line in stack.logs(*OURS, *ENDING).splitlines()

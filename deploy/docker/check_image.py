@@ -33,6 +33,7 @@ DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
 CONSTRAINTS = ROOT / "deploy" / "constraints.txt"
 IMAGE = "media-pipeline:check"
 LOCAL_BASE = "media-pipeline-base:bookworm-made-here"
+SHOWN = 20
 CPU_TORCH = "https://download.pytorch.org/whl/cpu"
 SKIPPED = """\
 Nothing was built and nothing was checked: %s
@@ -256,7 +257,7 @@ def compare(first: dict[str, str], second: dict[str, str]) -> None:
     paths = sorted(set(first) | set(second))
     differing = [path for path in paths if first.get(path) != second.get(path)]
     print(f"two builds: {len(differing)} of {len(paths)} files of the environment differ")
-    for path in differing:
+    for path in differing[:SHOWN]:
         print(f"  {path}")
 
 

@@ -110,12 +110,13 @@ def torch_installed(tmp_path, **arguments: str) -> list[str]:
 @pytest.mark.parametrize(("variant", "build"), [("cpu", "cpu"), ("gpu", "cu130")])
 def test_a_variant_is_one_build_of_the_pinned_torch_from_its_index(tmp_path, variant, build):
     words = torch_installed(tmp_path, VARIANT=variant)
-    assert words[:3] == ["install", "--constraint", "deploy/constraints.txt"]
+    assert words[:3] == ["install", "--no-compile", "--constraint"]
+    assert words[3] == "deploy/constraints.txt"
     assert words[-1] == f"{pinned('torch')}+{build}"
     # Beside pip's own index, from which comes what torch needs; no other has this build.
-    assert words[3:-1] == ["--extra-index-url", f"https://download.pytorch.org/whl/{build}"]
+    assert words[4:-1] == ["--extra-index-url", f"https://download.pytorch.org/whl/{build}"]
     mirror = torch_installed(tmp_path, VARIANT=variant, TORCH_INDEX="https://mirror.invalid/x")
-    assert mirror == [*words[:4], "https://mirror.invalid/x", words[-1]]
+    assert mirror == [*words[:5], "https://mirror.invalid/x", words[-1]]
 
 
 def test_the_variant_is_cpu_unless_asked_otherwise_and_stands_in_a_label(tmp_path):
@@ -177,5 +178,7 @@ def test_versions_are_those_of_the_constraints():
     """torch is installed first, for the cache; the same file says which."""
     build = " ".join(STAGES["build"].all("RUN"))
     assert build.count("--constraint deploy/constraints.txt") == build.count("pip install") == 2
+    # Not by PIP_NO_COMPILE: pip takes 1 there for yes, and compiles with times of files in it.
+    assert build.count("--no-compile") == 2
     tool = re.search(r"cyclonedx-bom==[\d.]+", " ".join(STAGES["inventory"].all("RUN")))
     assert tool[0] == pinned("cyclonedx-bom")

@@ -1,6 +1,7 @@
 """deploy/compose: a valid Compose file within our rules, and what prepares it, on real servers."""
 
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -137,6 +138,14 @@ def test_everything_starts_after_what_it_needs():
     workspace = yaml.safe_load((COMPOSE / "workspace.yaml").read_text())
     server = workspace["load_from"][0]["grpc_server"]
     assert str(server["port"]) in SERVICES[server["host"]]["command"]
+
+
+def test_runs_have_time_to_end_when_their_server_is_stopped():
+    from dagster._grpc.server import GrpcServerProcess
+
+    patience = inspect.signature(GrpcServerProcess.wait).parameters["timeout"].default
+    (allowed,) = re.findall(r"^(\d+)s$", SERVICES["code"]["stop_grace_period"])
+    assert int(allowed) > patience >= 30, "the code server waits for runs, and is not killed before"
 
 
 def test_the_script_of_the_database_is_a_program_of_its_own():

@@ -277,8 +277,10 @@ def test_nothing_of_the_source_is_left_and_nothing_can_be_written():
 
 def test_modules_are_compiled_since_nobody_can_do_it_later():
     script = (
-        "import argparse, dagster, importlib.util, json, media_pipeline, os, torch\n"
+        "import argparse, dagster, importlib.util, json, media_pipeline, torch\n"
         "for one in (argparse, dagster, json, media_pipeline, torch):\n"
-        "    assert os.path.exists(importlib.util.cache_from_source(one.__file__)), one\n"
+        "    with open(importlib.util.cache_from_source(one.__file__), 'rb') as file:\n"
+        "        # By hash and never compared: times of files differ from build to build.\n"
+        "        assert file.read(8)[4:] == bytes([1, 0, 0, 0]), one\n"
     )
     in_image("python", "-W", "ignore", "-c", script)
