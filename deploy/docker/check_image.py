@@ -138,7 +138,7 @@ def build_with(docker: Docker, image: str, arguments: list[str], *more: str) -> 
 def base_and_packages(docker: Docker, directory: Path) -> Iterator[list[str]]:
     """Build arguments; none where the registry has the base. Serves the packages while in use."""
     (pinned,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)", DOCKERFILE.read_text(), re.MULTILINE)
-    if docker.tried("pull", "--quiet", pinned, timeout=600).returncode == 0:
+    if _given_by_a_registry(docker, pinned):
         print(f"base: {pinned}")
         yield []
         return
@@ -148,6 +148,13 @@ def base_and_packages(docker: Docker, directory: Path) -> Iterator[list[str]]:
     with Wheelhouse(download(directory)) as proxy:
         # Every Dockerfile takes a proxy without saying so, and the cache does not depend on it.
         yield [f"PYTHON_IMAGE={LOCAL_BASE}", f"HTTP_PROXY={proxy}", f"TORCH_INDEX={INDEX}"]
+
+
+def _given_by_a_registry(docker: Docker, image: str) -> bool:
+    try:
+        return docker.tried("pull", "--quiet", image, timeout=600).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def make_base(docker: Docker, root: Path) -> None:
