@@ -68,8 +68,10 @@ def test_demo_accounts_for_everything_and_a_second_run_duplicates_nothing(tmp_pa
     assert "Every message accounted for" in done.stdout
     assert "were enriched before" not in done.stdout
     process = subprocess.Popen(
-        [*command, "--keep"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
+        [*command, "--keep"], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+        # Whoever runs the tests in the background ignores Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )  # fmt: skip
     try:
         seen = []
         for line in process.stdout:
