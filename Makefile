@@ -34,7 +34,7 @@ test: venv lint ## Run all checks and tests
 lint: venv ## Style, types, import directions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 	$(BIN)/lint-imports --no-logo
 
 bench: venv ## Measure throughput against a bare loop and a plain worker
