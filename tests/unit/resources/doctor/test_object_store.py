@@ -7,7 +7,7 @@ from media_pipeline.settings import Settings
 from resources.doctor.object_store import check_buckets
 
 
-class Refused(Exception):
+class RefusalError(Exception):
     def __init__(self, code: str) -> None:
         self.code = code
 
@@ -21,7 +21,7 @@ class Store:
     def require_readable(self, bucket: str, absent_key: str) -> None:
         if self.codes:
             refusal = SystemicError("refused.", remedy="-", code="credentials_refused")
-            raise refusal from Refused(self.codes.pop(0))
+            raise refusal from RefusalError(self.codes.pop(0))
 
     def round_trip(self, object_key: str, data: bytes) -> None:
         self.require_readable("", object_key)
