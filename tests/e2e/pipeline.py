@@ -124,11 +124,16 @@ def lose(world, api: DagsterApi, events: list[OutgoingEvent]) -> dict[int, int]:
         )["sensorOrError"]["sensorState"]
 
     cursor = json.loads(wait_until(lambda: api.sensor_cursor("media_events_sensor"), "a tick"))
-    api.query("mutation($i:String){stopSensor(id:$i){__typename}}", {"i": state()["id"]})
-    wait_until(
-        lambda: state()["status"] == "STOPPED" and state()["ticks"][0]["status"] != "STARTED",
-        "the sensor to be off",
-    )
+
+    def off() -> bool:
+        """A tick that ends writes the state it began with: who stops it in between asks again."""
+        found = state()
+        if found["status"] != "STOPPED":
+            api.query("mutation($i:String){stopSensor(id:$i){__typename}}", {"i": found["id"]})
+            return False
+        return found["ticks"][0]["status"] != "STARTED"
+
+    wait_until(off, "the sensor to be off")
     cursor = json.loads(api.sensor_cursor("media_events_sensor"))
     ends = {number: span.end for number, span in world.event_source.spans(topic).items()}
     assert cursor["positions"][topic] == {str(n): end for n, end in ends.items()}, "all was read"

@@ -101,5 +101,5 @@ def test_the_list_leads_to_each_page(browser, gallery):
     assert browser.open(f"{address}/media") == 200
     browser.page.get_by_role("link", name=ids["photo"], exact=True).click()
     browser.page.wait_for_url(f"{address}/media/{ids['photo']}")
-    assert browser.page.locator("figure img").first.is_visible()
+    browser.page.locator("figure img").first.wait_for(state="visible")
     assert browser.open(f"{address}/media/nobody-knows-it") == 404

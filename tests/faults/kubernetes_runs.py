@@ -99,10 +99,11 @@ def ended_with(dagster, run_id: str) -> tuple[str, str]:
 
 
 def retried(dagster, pod) -> str:
-    """How the run that was made of this one's stands; empty before there is one."""
+    """How the newest retry of this one's run stands; empty before there is one. The first may
+    have been launched while the API was away."""
     found = dagster.query(
         "query($f:RunsFilter!){runsOrError(filter:$f){... on Runs{results{runId status}}}}",
-        {"f": {"tags": [{"key": "dagster/parent_run_id", "value": run_of(pod)}]}},
+        {"f": {"tags": [{"key": "dagster/root_run_id", "value": run_of(pod)}]}},
     )["runsOrError"]["results"]
     return found[0]["status"] if found else ""
 
