@@ -174,6 +174,10 @@ def test_the_graphs_move_with_the_work(prometheus):
 
 
 def test_all_rules_are_evaluated_and_nothing_alarms_for_a_healthy_pipeline(prometheus):
+    wait_until(
+        lambda: "unknown" not in {rule["health"] for rule in prometheus.rules()},
+        "the first evaluation of every rule",
+    )
     rules = prometheus.rules()
     assert {rule["health"] for rule in rules} == {"ok"}
     firing = [rule["name"] for rule in rules if rule.get("state") == "firing"]
