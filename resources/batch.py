@@ -79,5 +79,5 @@ class BatchResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # gener
         )
         if context.asset_key == first:
             anchors = set(context.partition_keys)
-            others = [key for key in self.keys_of(context) if key not in anchors]
+            others = [key for key in self.behind(context.partition_keys) if key not in anchors]
             plan_partitions(context.instance, context.run, sorted(selected), others)

@@ -58,12 +58,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "traces": TracesResource(),
         "object_store": object_store,
         "metadata_store": metadata_store,
-        "dead_letter_store": DeadLetterStoreResource(
-            credentials=credentials,
-            url=settings.ledger.url,
-            schema_name=settings.ledger.schema_name,
-            timeout_seconds=settings.ledger.timeout_seconds,
-        ),
+        "dead_letter_store": DeadLetterStoreResource(credentials=credentials, **address),
         "ledger_audit": LedgerAuditResource(credentials=credentials, **address),
         "operations_ledger": OperationsLedgerResource(credentials=credentials, **ledger),
         "recovery_store": RecoveryStoreResource(credentials=credentials, **address),

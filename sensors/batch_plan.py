@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TypeVar
 
+from media_pipeline.even_parts import cut, even_size
 from media_pipeline.settings import BatchSettings
 
 Key = TypeVar("Key")
@@ -22,12 +22,11 @@ def batch_size(keys: int, seconds_per_asset: float, settings: BatchSettings) -> 
         return max(1, keys)
     wanted = int(settings.target_run_seconds / max(seconds_per_asset, 1e-6))
     largest = min(settings.max_keys, max(settings.min_keys, wanted))
-    return math.ceil(keys / math.ceil(keys / largest))
+    return even_size(keys, largest)
 
 
 def batches(
     keys: Sequence[Key], seconds_per_asset: float, settings: BatchSettings
 ) -> list[Sequence[Key]]:
     """`keys` cut into contiguous batches, order kept."""
-    size = batch_size(len(keys), seconds_per_asset, settings)
-    return [keys[start : start + size] for start in range(0, len(keys), size)]
+    return cut(keys, batch_size(len(keys), seconds_per_asset, settings))

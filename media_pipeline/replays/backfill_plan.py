@@ -12,6 +12,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from media_pipeline.even_parts import cut, even_size
+
 #: Sets stand in the run config of every run of their backfill: no more media assets than this.
 MOST_IN_SETS = 2000
 
@@ -45,8 +47,10 @@ def plan_backfills(
     if _runs([places[key] for key in ordered], max_keys) <= 2 * math.ceil(len(ordered) / max_keys):
         return [PlannedBackfill(tuple(ordered))] if ordered else []
     return [
-        PlannedBackfill(tuple(part), tuple(tuple(one) for one in _evenly(part, max_keys)))
-        for part in _evenly(ordered, max(most_in_sets, max_keys))
+        PlannedBackfill(
+            tuple(part), tuple(tuple(one) for one in cut(part, even_size(len(part), max_keys)))
+        )
+        for part in cut(ordered, even_size(len(ordered), max(most_in_sets, max_keys)))
     ]
 
 
@@ -58,9 +62,3 @@ def _runs(places: Sequence[int], max_keys: int) -> int:
         length = length + 1 if follows else 1
         runs += (length - 1) % max_keys == 0
     return runs
-
-
-def _evenly(keys: Sequence[str], most: int) -> list[Sequence[str]]:
-    """Parts of about the same length, none longer than `most`, order kept."""
-    size = math.ceil(len(keys) / math.ceil(len(keys) / most))
-    return [keys[start : start + size] for start in range(0, len(keys), size)]

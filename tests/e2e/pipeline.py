@@ -67,6 +67,17 @@ def in_a_row(api: DagsterApi, wanted: set[str]) -> list[str]:
     return max((list(keys) for good, keys in stretches if good), key=len)
 
 
+def materialization(api: DagsterApi, asset: str, key: str) -> dict:
+    """Run and data version of the newest materialization of one key."""
+    (event,) = api.query(
+        "query($a:AssetKeyInput!,$p:[String!]){assetOrError(assetKey:$a){... on Asset{"
+        "assetMaterializations(partitions:$p,limit:1){runId tags{key value}}}}}",
+        {"a": {"path": [asset]}, "p": [key]},
+    )["assetOrError"]["assetMaterializations"]
+    tags = {tag["key"]: tag["value"] for tag in event["tags"]}
+    return {"run": event["runId"], "version": tags["dagster/data_version"]}
+
+
 def row_of(world, asset_id: str, kind: str):
     (row,) = [row for row in world.metadata_store.derivatives([asset_id]) if row.kind == kind]
     return row

@@ -11,6 +11,7 @@ from media_pipeline.errors import PermanentError, SystemicError
 from tests.e2e.pipeline import (
     events_of,
     lose,
+    materialization,
     message,
     outcomes,
     partition_statuses,
@@ -33,16 +34,6 @@ def starts(world, dagster, samples):
     found = lose(world, dagster, [*(message(name) for name in NAMES), invalid])
     assert outcomes(world, NAMES) == {}
     return [f"{number}:{offset}" for number, offset in found.items()]
-
-
-def newest_run(dagster, key: str) -> str:
-    """The run of its newest materialization of `text`."""
-    (event,) = dagster.query(
-        "query($a:AssetKeyInput!,$p:[String!]){assetOrError(assetKey:$a){... on Asset{"
-        "assetMaterializations(partitions:$p,limit:1){runId}}}}",
-        {"a": {"path": ["text"]}, "p": [key]},
-    )["assetOrError"]["assetMaterializations"]
-    return event["runId"]
 
 
 def from_offsets(starts):
@@ -119,7 +110,7 @@ def test_scattered_media_assets_are_replayed_in_one_run(world, dagster, samples,
     done = partition_statuses(dagster, "enrichment")["materializedPartitions"]
     poison = next(key for key in order if key not in done)
     keys = [poison, *[key for key in order if key in done][::6]]
-    before = {key: newest_run(dagster, key) for key in keys[1:]}
+    before = {key: materialization(dagster, "text", key)["run"] for key in keys[1:]}
     chosen = [word for key in keys for word in ("--asset", key)]
     code, output = run("replay", "--from-snapshot", *chosen, "--force", "--yes", "--wait", "--json")
     document = json.loads(output)
@@ -132,7 +123,7 @@ def test_scattered_media_assets_are_replayed_in_one_run(world, dagster, samples,
     )["partitionBackfillOrError"]
     (only,) = {one["runId"] for one in runs["runs"]}
     assert f"{len(keys)} media assets in 1 sets" in runs["title"]
-    after = {key: newest_run(dagster, key) for key in keys[1:]}
+    after = {key: materialization(dagster, "text", key)["run"] for key in keys[1:]}
     assert {key for key in after if after[key] == only} == set(before) == set(after)
     assert poison not in partition_statuses(dagster, "enrichment")["materializedPartitions"]
     wait_until(

@@ -14,7 +14,13 @@ from typer.testing import CliRunner
 from media_pipeline.cli.main import app
 from media_pipeline.cli.producer import announce, upload
 from media_pipeline.local_stack.sample_media import generate
-from tests.e2e.pipeline import backfill, ended, partition_statuses, wait_until
+from tests.e2e.pipeline import (
+    backfill,
+    ended,
+    materialization,
+    partition_statuses,
+    wait_until,
+)
 
 pytestmark = pytest.mark.timeout(420)
 
@@ -55,17 +61,6 @@ def missing_and_failed(dagster, asset: str) -> set[str]:
     """What the UI's "missing and failed only" picks."""
     statuses = partition_statuses(dagster, asset)
     return ours(statuses["failedPartitions"] | statuses["unmaterializedPartitions"])
-
-
-def materialization(dagster, asset: str, key: str) -> dict:
-    """Run and data version of the newest materialization of one key."""
-    (event,) = dagster.query(
-        "query($a:AssetKeyInput!,$p:[String!]){assetOrError(assetKey:$a){... on Asset{"
-        "assetMaterializations(partitions:$p,limit:1){runId tags{key value}}}}}",
-        {"a": {"path": [asset]}, "p": [key]},
-    )["assetOrError"]["assetMaterializations"]
-    tags = {tag["key"]: tag["value"] for tag in event["tags"]}
-    return {"run": event["runId"], "version": tags["dagster/data_version"]}
 
 
 def observed(dagster, asset: str, key: str) -> dict[str, str]:
